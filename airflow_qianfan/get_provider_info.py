@@ -1,0 +1,114 @@
+"""What Airflow reads about this provider without importing it: plain data, no imports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_INTEGRATION = "Baidu Qianfan"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata in the form of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-qianfan",
+        "name": "Baidu Qianfan",
+        "description": "Fine-tune, publish and manage models on `Baidu Qianfan "
+        "<https://cloud.baidu.com/product-s/qianfan_home>`__ (千帆 ModelBuilder).",
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://cloud.baidu.com/doc/qianfan-api/s/nmo1a7p4y",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [
+            {"integration-name": _INTEGRATION, "python-modules": ["airflow_qianfan.hooks.qianfan"]},
+        ],
+        "operators": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [
+                    "airflow_qianfan.operators.action",
+                    "airflow_qianfan.operators.finetuning",
+                    "airflow_qianfan.operators.model",
+                ],
+            }
+        ],
+        "sensors": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": ["airflow_qianfan.sensors.finetuning", "airflow_qianfan.sensors.model"],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": ["airflow_qianfan.triggers.finetuning", "airflow_qianfan.triggers.model"],
+            }
+        ],
+        "extra-links": [
+            "airflow_qianfan.links.QianfanFineTuningTaskLink",
+            "airflow_qianfan.links.QianfanModelLink",
+        ],
+        "connection-types": [
+            {
+                "connection-type": "qianfan",
+                "hook-class-name": "airflow_qianfan.hooks.qianfan.QianfanHook",
+                "hook-name": "Baidu Qianfan",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["port", "schema"],
+                    "relabeling": {
+                        "login": "Access Key ID",
+                        "password": "Secret Access Key",
+                        "host": "Endpoint",
+                    },
+                    "placeholders": {
+                        "login": "ALTAK…",
+                        "host": "https://qianfan.baidubce.com",
+                    },
+                },
+                "conn-fields": _CONNECTION_FIELDS,
+            }
+        ],
+    }
+
+
+#: The members of the connection's extra. The hook reads exactly these.
+_CONNECTION_FIELDS: dict[str, Any] = {
+    "session_token": {
+        "label": "Session token",
+        "description": "Token of temporary (STS) credentials; leave empty for a permanent key.",
+        "schema": {"type": ["string", "null"], "format": "password"},
+    },
+    "timeout": {
+        "label": "Timeout",
+        "description": "Seconds to wait for one answer of the service. Default 60.",
+        "schema": {"type": ["number", "null"], "minimum": 0.1, "maximum": 3600},
+    },
+    "max_retries": {
+        "label": "Retries",
+        "description": "How often a request that may be repeated is sent again after a transient error. "
+        "Requests that create something are never repeated. Default 3.",
+        "schema": {"type": ["integer", "null"], "minimum": 0, "maximum": 20},
+    },
+    "max_qps": {
+        "label": "Requests per second",
+        "description": "Upper limit of requests per second of one client. Default: no limit.",
+        "schema": {"type": ["number", "null"], "minimum": 0.01, "maximum": 1000},
+    },
+    "verify": {
+        "label": "Verify TLS",
+        "description": "true (default), false, or the path of a CA bundle on the worker.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "proxy": {
+        "label": "Proxy URL",
+        "description": "HTTP or SOCKS proxy. Default: the environment's HTTPS_PROXY and NO_PROXY.",
+        "schema": {"type": ["string", "null"], "format": "password"},
+    },
+    "allow_http": {
+        "label": "Allow plain HTTP",
+        "description": "Send to an http:// endpoint that is not on this machine. Only for test systems.",
+        "schema": {"type": ["boolean", "null"], "default": False},
+    },
+}
