@@ -57,7 +57,7 @@ def canonical_request(
 
 
 def signing_prefix(access_key_id: str, timestamp: float, expiration: int) -> str:
-    """Return the beginning of the Authorization header: version, key id, time stamp and seconds of validity."""
+    """Return the beginning of the Authorization header: version, key id, time stamp, seconds of validity."""
     return f"bce-auth-v1/{access_key_id}/{canonical_time(timestamp)}/{expiration}"
 
 
@@ -162,10 +162,8 @@ def _canonical_uri(path: Text) -> str:
 
 
 def _canonical_query(query: Iterable[tuple[Text, Text]]) -> str:
-    pairs = ((_to_bytes(name), value) for name, value in query)
-    return "&".join(
-        sorted(f"{_encode(name)}={_encode(value)}" for name, value in pairs if name.lower() != b"authorization")
-    )
+    pairs = [(name, value) for name, value in query if _to_bytes(name).lower() != b"authorization"]
+    return "&".join(sorted(f"{_encode(name)}={_encode(value)}" for name, value in pairs))
 
 
 def _canonical_headers(headers: Iterable[tuple[Text, Text]], wanted: Callable[[bytes], bool]) -> str:

@@ -1,0 +1,1 @@
+"""One request class for each Action, its result class beside it."""

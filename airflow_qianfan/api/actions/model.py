@@ -1,0 +1,323 @@
+"""Actions of model sets (模型) and models, which are their versions (模型版本), route ``/v2/model``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from airflow_qianfan.api.actions.base import (
+    Action,
+    JsonObject,
+    Member,
+    Page,
+    PagedRequest,
+    Request,
+    RequiredText,
+    Result,
+    RowList,
+    read_json,
+)
+
+ROUTE = "/v2/model"
+MODEL_LIST_URL = "https://console.bce.baidu.com/qianfan/modelcenter/model/user/list"
+
+
+class ModelStatus(StrEnum):
+    """State of a model version (``status``), whichever spelling the service uses."""
+
+    CREATING = "Creating"
+    READY = "Ready"
+    FAIL = "Fail"
+    UNKNOWN = "Unknown"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self:
+        spellings = {"": "Creating", "failed": "Fail"}
+        word = str(value or "").strip().lower()
+        word = spellings.get(word, word).capitalize()
+        return cls(word) if word in cls._value2member_map_ else cls("Unknown")
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it stays like this. A state that nobody knows is not final."""
+        return self in (self.READY, self.FAIL)
+
+
+class CreateCustomModelSetResult(Result):
+    """The new model set."""
+
+    model_set_id: RequiredText
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_id(cls, data: Any) -> Any:
+        # The service answers with nothing but the id.
+        return {"modelSetId": data} if isinstance(data, str) else data
+
+
+class CreateCustomModelSet(Request, Action[CreateCustomModelSetResult]):
+    """Create a model set, the container of model versions. https://cloud.baidu.com/doc/qianfan-api/s/Pmnij91ff
+
+    :param model_set_name: unique name.
+    :param model_type: ``Text2Text``, ``Text2Image``, ``Embedding``, ``ImageUnderstanding`` …
+    :param labels: labels of your own.
+    """
+
+    route: ClassVar[str] = ROUTE
+    repeatable: ClassVar[bool] = False
+
+    model_set_name: RequiredText
+    model_type: RequiredText
+    labels: Annotated[list[str] | None, BeforeValidator(read_json)] = None
+
+
+class ModelSet(Result):
+    """A model set as the service describes it."""
+
+    model_set_id: str
+    model_set_name: str | None = None
+    model_type: str | None = None
+    source: str | None = None
+    labels: RowList[str] = Field(default_factory=list)
+    model_ids: RowList[str] = Field(default_factory=list)
+    model_names: RowList[str] = Field(default_factory=list)
+    create_time: str | None = None
+    modify_time: str | None = None
+    description: str | None = None
+
+
+class DescribeModelSet(Request, Action[ModelSet]):
+    """Describe a model set, found by id or by name. https://cloud.baidu.com/doc/qianfan-api/s/Rmnimjl8h
+
+    :param model_set_id: the model set, ``am-…``.
+    :param model_set_name: its name; give one of the two.
+    """
+
+    route: ClassVar[str] = ROUTE
+
+    model_set_id: str | None = None
+    model_set_name: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if not (self.model_set_id or self.model_set_name):
+            raise ValueError("give modelSetId or modelSetName")
+        return self
+
+
+class ModelSetPage(Page):
+    """One page of model sets."""
+
+    id_member: ClassVar[str] = "model_set_id"
+    custom_model_set_list: RowList[ModelSet] = Field(default_factory=list)
+
+    @property
+    def rows(self) -> list[ModelSet]:
+        """The model sets of this page."""
+        return self.custom_model_set_list
+
+
+class DescribeCustomModelSets(PagedRequest, Action[ModelSetPage]):
+    """List the model sets of the account. https://cloud.baidu.com/doc/qianfan-api/s/Pmnilec50"""
+
+    route: ClassVar[str] = ROUTE
+
+
+class TrainMeta(Member):
+    """Which training becomes a model.
+
+    The page's table calls the step ``checkpointStep``, all its examples call it ``step``: both are sent.
+
+    :param task_id: the task, ``task-…``.
+    :param checkpoint_step: its checkpoint; the service chooses when it is left out.
+    """
+
+    task_id: RequiredText
+    checkpoint_step: int | None = Field(default=None, ge=0)
+    step: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _both_names(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        steps = {str(data[name]) for name in _STEP_NAMES if data.get(name) is not None}
+        if len(steps) > 1:
+            raise ValueError("checkpointStep and step name different checkpoints")
+        rest = {name: value for name, value in data.items() if name not in _STEP_NAMES}
+        return rest | {name: step for step in steps for name in ("checkpointStep", "step")}
+
+
+_STEP_NAMES = ("checkpoint_step", "checkpointStep", "step")
+
+
+class ChatConf(Member):
+    """How prompts are put together.
+
+    :param history_qa_template: one earlier turn, with ``{question}`` and ``{answer}``; 1 to 200 characters.
+    :param latest_question_template: the question, with ``{question}``; 1 to 200 characters.
+    :param prompt_template: the whole, with ``{input}``; at most 300 characters.
+    """
+
+    history_qa_template: str = Field(alias="historyQATemplate", min_length=1, max_length=200)
+    latest_question_template: str = Field(min_length=1, max_length=200)
+    prompt_template: str = Field(max_length=300)
+
+
+class CustomSpec(Member):
+    """A template of one's own.
+
+    :param display_name: 1 to 200 characters.
+    :param file_name: result of the Action that uploads the template.
+    """
+
+    display_name: str = Field(min_length=1, max_length=200)
+    file_name: RequiredText
+
+
+class AdvancedSettings(Member):
+    """How the imported model samples.
+
+    :param sampling_strategy: ``multinomialSampling``, ``beamSearch`` or ``greedySearch``.
+    :param num_sampling: 1 to 15, with ``multinomialSampling``.
+    :param num_beams: 2 to 15, with ``beamSearch``.
+    """
+
+    sampling_strategy: Literal["multinomialSampling", "beamSearch", "greedySearch"]
+    num_sampling: int | None = Field(default=None, ge=1, le=15)
+    num_beams: int | None = Field(default=None, ge=2, le=15)
+
+
+class ImportMeta(Member):
+    """Which files become a model.
+
+    The page marks ``transformerVersion`` and ``advancedSettings`` as required and leaves them out of its
+    examples; here they are optional.
+
+    :param bucket: bucket of Baidu Object Storage.
+    :param object_path: path of the model in it.
+    :param model_format: ``HuggingFace.Transformers``, ``HuggingFace.vLLM`` or ``Safetensors``.
+    :param model_application_type: ``chat``, ``completion`` or ``Text-to-Image``.
+    :param chat_conf: how prompts are put together; not together with ``custom_spec``.
+    :param custom_spec: a template of one's own; not together with ``chat_conf``.
+    :param advance_conf: result of the Action that shows preset advanced configurations.
+    :param transformer_version: such as ``4.40.2``.
+    :param vllm_version: such as ``0.6.3``.
+    :param enable_prompt_auto_concat: whether prompts are put together by the service.
+    :param basic_model_name: base model, or ``HuggingFace``.
+    :param advanced_settings: how the model samples.
+    """
+
+    bucket: RequiredText
+    object_path: RequiredText
+    model_format: RequiredText
+    model_application_type: RequiredText
+    chat_conf: ChatConf | None = None
+    custom_spec: CustomSpec | None = None
+    advance_conf: str | None = None
+    transformer_version: str | None = None
+    vllm_version: str | None = Field(default=None, alias="vLLMVersion")
+    enable_prompt_auto_concat: bool | None = None
+    basic_model_name: str | None = None
+    advanced_settings: AdvancedSettings | None = None
+
+    @model_validator(mode="after")
+    def _one_template(self) -> Self:
+        if self.chat_conf and self.custom_spec:
+            raise ValueError("chatConf and customSpec exclude each other")
+        return self
+
+
+class CreateCustomModelResult(Result):
+    """The new model version."""
+
+    model_set_id: str | None = None
+    model_id: RequiredText
+
+
+class CreateCustomModel(Request, Action[CreateCustomModelResult]):
+    """Publish a training, or import files, as a new version. https://cloud.baidu.com/doc/qianfan-api/s/Mmnijpuh3
+
+    :param model_set_id: the model set that gets the version, ``am-…``.
+    :param source_type: ``Train`` or ``Import``.
+    :param train_meta: the training, for ``Train``.
+    :param import_meta: the files, for ``Import``.
+    :param description: at most 300 characters.
+    :param resource_config: resource pool, ``{"resourceId": "prl-…"}``.
+    """
+
+    route: ClassVar[str] = ROUTE
+    repeatable: ClassVar[bool] = False
+
+    model_set_id: RequiredText
+    source_type: Literal["Train", "Import"]
+    train_meta: Annotated[TrainMeta | None, BeforeValidator(read_json)] = None
+    import_meta: Annotated[ImportMeta | None, BeforeValidator(read_json)] = None
+    description: str | None = Field(default=None, max_length=300)
+    resource_config: JsonObject | None = None
+
+    @model_validator(mode="after")
+    def _has_its_source(self) -> Self:
+        if self.source_type == "Train" and self.train_meta is None:
+            raise ValueError("sourceType Train needs trainMeta")
+        if self.source_type == "Import" and self.import_meta is None:
+            raise ValueError("sourceType Import needs importMeta")
+        return self
+
+
+class Model(Result):
+    """A model version as the service describes it."""
+
+    model_id: str
+    model_set_id: str | None = None
+    model_name: str | None = None
+    status_text: str | None = Field(default=None, alias="status")
+    model: str | None = None
+    source_info: Any = None
+    description: str | None = None
+    model_application_type: str | None = None
+    is_support_deploy: bool | None = None
+    is_support_model_comp: bool | None = None
+    is_support_evaluation: bool | None = None
+    create_time: str | None = None
+    modify_time: str | None = None
+
+    @property
+    def status(self) -> ModelStatus:
+        """The state; ``UNKNOWN`` where the service uses a word that is not documented."""
+        return ModelStatus(self.status_text or "")
+
+
+class DescribeModel(Request, Action[Model]):
+    """Describe a model version. https://cloud.baidu.com/doc/qianfan-api/s/Imnim2i64
+
+    :param model_id: the version, ``amv-…``.
+    """
+
+    route: ClassVar[str] = ROUTE
+
+    model_id: RequiredText
+
+
+class DeleteModel(Request, Action[Any]):
+    """Delete a model version. https://cloud.baidu.com/doc/WENXINWORKSHOP/s/hlxeg1tee
+
+    :param model_id: the version, ``amv-…``.
+    """
+
+    route: ClassVar[str] = ROUTE
+
+    model_id: RequiredText
+
+
+class DeleteModelSet(Request, Action[Any]):
+    """Delete a model set. https://cloud.baidu.com/doc/qianfan-api/s/7mniip3oc
+
+    :param model_set_id: the model set, ``am-…``.
+    """
+
+    route: ClassVar[str] = ROUTE
+
+    model_set_id: RequiredText

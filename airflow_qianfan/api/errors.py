@@ -1,0 +1,216 @@
+"""From an answer of the service to an error class: one table, and how an answer is read for it.
+
+Codes of the platform: https://cloud.baidu.com/doc/qianfan/s/Pmh4sv5qa; numeric codes of older interfaces:
+https://cloud.baidu.com/doc/WENXINWORKSHOP/s/tlmyncueh.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from airflow_qianfan.exceptions import (
+    QianfanAlreadyExistsError,
+    QianfanAPIError,
+    QianfanAuthenticationError,
+    QianfanClockError,
+    QianfanInvalidAccessKeyError,
+    QianfanNotFoundError,
+    QianfanOperationFailedError,
+    QianfanPermissionError,
+    QianfanQuotaError,
+    QianfanRequestError,
+    QianfanResponseError,
+    QianfanServerError,
+    QianfanSignatureError,
+    QianfanThrottledError,
+)
+
+#: What a code means. A code that is not here is judged by the HTTP status.
+ERROR_BY_CODE: Mapping[str, type[QianfanAPIError]] = {
+    # credentials
+    "SignatureDoesNotMatch": QianfanSignatureError,
+    "IamSignatureInvalid": QianfanSignatureError,
+    "InvalidAccessKeyId": QianfanInvalidAccessKeyError,
+    "InvalidHTTPAuthHeader": QianfanAuthenticationError,
+    "RequestExpired": QianfanClockError,
+    "RequestTimeTooSkewed": QianfanClockError,
+    "13": QianfanAuthenticationError,
+    "14": QianfanAuthenticationError,
+    "15": QianfanAuthenticationError,
+    "500002": QianfanAuthenticationError,
+    # permission
+    "AccessDenied": QianfanPermissionError,
+    "OptInRequired": QianfanPermissionError,
+    "6": QianfanPermissionError,
+    # the request itself
+    "InappropriateJSON": QianfanRequestError,
+    "MalformedJSON": QianfanRequestError,
+    "InvalidMarker": QianfanRequestError,
+    "InvalidHTTPRequest": QianfanRequestError,
+    "InvalidURI": QianfanRequestError,
+    "InvalidVersion": QianfanRequestError,
+    "IdempotentParameterMismatch": QianfanRequestError,
+    "PreconditionFailed": QianfanRequestError,
+    "336001": QianfanRequestError,
+    "336002": QianfanRequestError,
+    "336003": QianfanRequestError,
+    "500001": QianfanRequestError,
+    "510101": QianfanRequestError,
+    "510102": QianfanRequestError,
+    "510302": QianfanRequestError,
+    "510401": QianfanRequestError,
+    "510404": QianfanRequestError,
+    "21002": QianfanRequestError,
+    "70115": QianfanRequestError,
+    "70128": QianfanRequestError,
+    "70130": QianfanRequestError,
+    "70131": QianfanRequestError,
+    # what it speaks of
+    "NoSuchKey": QianfanNotFoundError,
+    "510202": QianfanNotFoundError,
+    "510301": QianfanNotFoundError,
+    "70102": QianfanNotFoundError,
+    "510201": QianfanAlreadyExistsError,
+    "70101": QianfanAlreadyExistsError,
+    "70118": QianfanAlreadyExistsError,
+    # limits
+    "510203": QianfanQuotaError,
+    "510402": QianfanQuotaError,
+    "510403": QianfanQuotaError,
+    "TaskRunningNumberExceedLimit": QianfanQuotaError,
+    "17": QianfanQuotaError,
+    "19": QianfanQuotaError,
+    "4": QianfanThrottledError,
+    "18": QianfanThrottledError,
+    "336501": QianfanThrottledError,
+    "336502": QianfanThrottledError,
+    # the service's own trouble
+    "InternalError": QianfanServerError,
+    "2": QianfanServerError,
+    "336000": QianfanServerError,
+    "336100": QianfanServerError,
+    "500000": QianfanServerError,
+}
+
+#: What an HTTP status means where the code is absent or unknown.
+ERROR_BY_STATUS: Mapping[int, type[QianfanAPIError]] = {
+    401: QianfanAuthenticationError,
+    403: QianfanPermissionError,
+    404: QianfanNotFoundError,
+    429: QianfanThrottledError,
+}
+
+#: Strings by which the gateway's message tells credentials apart where its code does not.
+_ERROR_BY_GATEWAY_MESSAGE: Mapping[str, type[QianfanAPIError]] = {
+    "Could not find credential": QianfanInvalidAccessKeyError,
+    "Signature does not match": QianfanSignatureError,
+}
+
+_SIGNATURE = re.compile(r"bce-auth-v1/[^\s\"']*|\b[0-9a-fA-F]{64}\b")
+_MAX_MESSAGE = 500
+
+
+def clean(text: object, secrets: tuple[str, ...] = ()) -> str:
+    """Return text of foreign origin fit for a log: one line, of limited length, without secrets."""
+    line = str(text)[: 20 * _MAX_MESSAGE]
+    for secret in secrets:
+        line = line.replace(secret, "***")
+    line = _SIGNATURE.sub("***", line)
+    line = " ".join("".join(char if char.isprintable() else " " for char in line).split())
+    return line if len(line) <= _MAX_MESSAGE else line[:_MAX_MESSAGE] + "…"
+
+
+def find_error(
+    response: httpx.Response, answer: Any, *, action: str, secrets: tuple[str, ...] = ()
+) -> QianfanAPIError | None:
+    """Return the error that an answer stands for, or None where it is a success.
+
+    :param response: status and headers of the answer.
+    :param answer: its body as parsed JSON; the text of the body where it is not JSON.
+    :param action: name of the Action that was called.
+    :param secrets: texts that must not appear in the error.
+    """
+    status = response.status_code
+    body: dict[str, Any] = answer if isinstance(answer, dict) else {}
+    code = message = None
+    if status >= 400:
+        code = body.get("code") or body.get("Code") or body.get("error_code")
+        message = body.get("message") or body.get("Message") or body.get("error_msg")
+        code = code or response.headers.get("X-Bce-Error-Code")
+        message = message or response.headers.get("X-Bce-Error-Message")
+    elif status >= 300:
+        location = response.headers.get("Location", "")
+        message = f"the service redirects to {location!r}; redirects are not followed"
+    elif body.get("error_code") not in (None, 0, "0", ""):
+        code, message = body["error_code"], body.get("error_msg")
+    elif body.get("code") and "result" not in body:
+        code, message = body["code"], body.get("message")
+    elif body.get("result") is False:
+        message = "the service answered result: false, it did not do what was asked"
+    else:
+        return None
+
+    code = clean(code, secrets) if code else None
+    error = _error_class(status, code, str(message or ""), known_body="result" in body)
+    if not message:
+        message = "the answer has no message" if body else f"the answer is {clean(answer, secrets)!r}"
+    return error(
+        clean(message, secrets),
+        action=action,
+        status_code=status,
+        code=code,
+        request_id=request_id(response, body, secrets),
+        retry_after=_retry_after(response.headers.get("Retry-After")),
+    )
+
+
+def request_id(
+    response: httpx.Response, body: Mapping[str, Any], secrets: tuple[str, ...] = ()
+) -> str | None:
+    """Return the id of a request, from the body or the header of its answer."""
+    found = (
+        body.get("requestId")
+        or body.get("request_id")
+        or body.get("log_id")
+        or response.headers.get("x-bce-request-id")
+    )
+    return clean(found, secrets) if found else None
+
+
+def _error_class(status: int, code: str | None, message: str, *, known_body: bool) -> type[QianfanAPIError]:
+    for text, error in _ERROR_BY_GATEWAY_MESSAGE.items():
+        if text in message:
+            return error
+    if code and code in ERROR_BY_CODE:
+        return ERROR_BY_CODE[code]
+    if status >= 500:
+        return QianfanServerError
+    if status == 404 and code is None:
+        # A page that Qianfan did not write says nothing about the object asked for.
+        return QianfanResponseError
+    if status in ERROR_BY_STATUS:
+        return ERROR_BY_STATUS[status]
+    if status >= 400:
+        return QianfanRequestError
+    if status >= 300:
+        return QianfanResponseError
+    return QianfanOperationFailedError if known_body and code is None else QianfanAPIError
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Read a Retry-After header: seconds, or a date."""
+    if not value:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, moment.timestamp() - time.time())

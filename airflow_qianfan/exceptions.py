@@ -1,0 +1,228 @@
+"""Everything this package raises: one tree under :class:`QianfanError`.
+
+Errors that another attempt cannot mend derive from ``AirflowFailException`` as well, so that Airflow does not
+spend a task's retries on them.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+
+class QianfanError(AirflowException):
+    """Base of all errors of this package.
+
+    :param message: what happened.
+    :param action: name of the Action that was called, if there was one.
+    """
+
+    transient = False
+    """True where the same request may succeed a moment later."""
+
+    advice = ""
+    """What to do about it, shown after the message."""
+
+    def __init__(self, message: str = "", *, action: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.action = action
+
+    def __str__(self) -> str:
+        text = f"{self.action}: {self.message}" if self.action else self.message
+        details = self._details()
+        if details:
+            text += f" ({details})"
+        if self.advice:
+            text = f"{text.rstrip('.')}. {self.advice}"
+        return text
+
+    def _details(self) -> str:
+        return ""
+
+
+class QianfanConfigurationError(QianfanError, AirflowFailException):
+    """The connection lacks something, or holds a value that cannot be used."""
+
+
+class QianfanValidationError(QianfanError, AirflowFailException):
+    """A request breaks a rule of the official pages; it was not sent.
+
+    :param parameters: names of the offending members, as in the service's documentation.
+    """
+
+    def __init__(
+        self, message: str = "", *, action: str | None = None, parameters: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, action=action)
+        self.parameters = parameters
+
+
+class QianfanConnectionError(QianfanError):
+    """No answer came: the network failed, or time ran out.
+
+    :param sent: whether the request, or a part of it, may have reached the service.
+    """
+
+    transient = True
+    advice = "Check the connection's host and proxy, and whether this machine reaches them."
+
+    def __init__(self, message: str = "", *, action: str | None = None, sent: bool = True) -> None:
+        super().__init__(message, action=action)
+        self.sent = sent
+
+
+class QianfanAmbiguousCreateError(QianfanError, AirflowFailException):
+    """A Create was sent, and nobody knows whether it took effect. It was not, and is not, sent again."""
+
+    advice = (
+        "It may or may not have taken effect: look in the console, or with the Describe Actions, "
+        "before you run it again, since a second training or model is billed again."
+    )
+
+
+class QianfanAPIError(QianfanError):
+    """The service answered with an error.
+
+    :param message: the service's message.
+    :param action: name of the Action.
+    :param status_code: HTTP status.
+    :param code: the service's code, such as ``InappropriateJSON`` or ``336100``.
+    :param request_id: id of the request, which Baidu's support asks for.
+    :param retry_after: seconds to wait before another attempt, if the service said so.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        action: str | None = None,
+        status_code: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, action=action)
+        self.status_code = status_code  # type: ignore[assignment]  # Airflow's own is never None
+        self.code = code
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+    def _details(self) -> str:
+        details = {"HTTP": self.status_code, "code": self.code, "request id": self.request_id}
+        return ", ".join(f"{name} {value}" for name, value in details.items() if value)
+
+
+class QianfanAuthenticationError(QianfanAPIError, AirflowFailException):
+    """The service does not accept the credentials."""
+
+    advice = "Check Access Key ID (login), Secret Access Key (password) and session token of the connection."
+
+
+class QianfanInvalidAccessKeyError(QianfanAuthenticationError):
+    """The service does not know the access key id."""
+
+    advice = "Check the Access Key ID (login) of the connection: it may be mistyped, disabled or deleted."
+
+
+class QianfanSignatureError(QianfanAuthenticationError):
+    """The service computed another signature: as a rule the secret key is wrong."""
+
+    advice = (
+        "Check the Secret Access Key (password) of the connection; if it is right, "
+        "something between here and the service alters the request or its Host header."
+    )
+
+
+class QianfanClockError(QianfanAuthenticationError):
+    """The request's time stamp is too old, or in the future."""
+
+    advice = "Set the clock of this machine (UTC): signatures are valid for a limited time."
+
+
+class QianfanPermissionError(QianfanAPIError, AirflowFailException):
+    """The credentials are good, but not for this Action or resource."""
+
+    advice = (
+        "Give the user of the access key a policy for this Action, such as "
+        "QianfanModelTuningFullControlAccessPolicy; reading needs QianfanModelTuningReadAccessPolicy."
+    )
+
+
+class QianfanRequestError(QianfanAPIError, AirflowFailException):
+    """The service refuses the request as it is."""
+
+    advice = "Correct the parameter that the message names; the Action's page lists what is allowed."
+
+
+class QianfanNotFoundError(QianfanAPIError, AirflowFailException):
+    """The job, task, model set or model does not exist."""
+
+    advice = "Check the id: the object may have been deleted, or belong to another account."
+
+
+class QianfanAlreadyExistsError(QianfanAPIError, AirflowFailException):
+    """The name is taken."""
+
+    advice = "Choose another name, or use the object that has it."
+
+
+class QianfanQuotaError(QianfanAPIError):
+    """The account runs as many tasks as it may, or has used up a quota."""
+
+    advice = "Wait until a running task has ended, or ask for a higher quota."
+
+
+class QianfanThrottledError(QianfanAPIError):
+    """Too many requests; this one was refused before it took effect."""
+
+    transient = True
+    advice = "Lower max_qps in the connection, or look less often."
+
+
+class QianfanServerError(QianfanAPIError):
+    """The service failed; a request that changes something may have taken effect all the same."""
+
+    transient = True
+    advice = "Try again later; if it lasts, give the request id to Baidu's support."
+
+
+class QianfanOperationFailedError(QianfanAPIError):
+    """The service answered ``"result": false``: it did not do what was asked."""
+
+
+class QianfanResponseError(QianfanAPIError):
+    """The answer is not what the documents promise: not JSON, too large, or of a wrong type."""
+
+    advice = "Check that the connection's host is Qianfan's endpoint and no proxy answers in its place."
+
+
+class QianfanUnreadableAnswerError(QianfanResponseError):
+    """The answer could not be decoded at all; the next one may be whole again."""
+
+    transient = True
+
+
+class QianfanTerminalStateError(QianfanError, AirflowFailException):
+    """What was waited for has ended otherwise than hoped.
+
+    :param state: the state that the service reported, such as ``Failed``.
+    :param url: page of the console that shows more.
+    """
+
+    def __init__(self, message: str = "", *, state: str | None = None, url: str | None = None) -> None:
+        super().__init__(message)
+        self.state = state
+        self.url = url
+
+    def _details(self) -> str:
+        return f"see {self.url}" if self.url else ""
+
+
+class QianfanPollError(QianfanError):
+    """The state could not be read, many times in a row. What was waited for goes on at the service."""
+
+    advice = "Run the task again when the service answers: waiting again costs nothing."
+
+
+class QianfanWaitTimeoutError(QianfanError):
+    """Time ran out while waiting for a state. What was waited for goes on at the service."""

@@ -1,0 +1,204 @@
+"""From an Airflow connection to a client: the only place that knows both."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.sdk import BaseHook
+
+from airflow_qianfan.exceptions import QianfanConfigurationError, QianfanError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from airflow_qianfan.api.actions.base import Action, Page
+    from airflow_qianfan.api.client import AsyncQianfanClient, QianfanClient
+    from airflow_qianfan.api.config import QianfanConfig
+
+ResultT = TypeVar("ResultT")
+
+ACCESS_KEY_VARIABLE = "QIANFAN_ACCESS_KEY"
+SECRET_KEY_VARIABLE = "QIANFAN_SECRET_KEY"  # noqa: S105 - the name, not the key
+
+
+class QianfanHook(BaseHook):
+    """Calls Qianfan's management API with the credentials of an Airflow connection.
+
+    The connection is read at the first call, not before. In the connection, login is the access key id, password
+    the secret access key and host the endpoint; extra may hold ``session_token``, ``timeout``, ``max_retries``,
+    ``max_qps``, ``verify``, ``proxy`` and ``allow_http``. Without a login, the environment variables
+    ``QIANFAN_ACCESS_KEY`` and ``QIANFAN_SECRET_KEY`` are used.
+
+    :param qianfan_conn_id: id of the connection.
+    """
+
+    conn_name_attr = "qianfan_conn_id"
+    default_conn_name = "qianfan_default"
+    conn_type = "qianfan"
+    hook_name = "Baidu Qianfan"
+
+    def __init__(self, qianfan_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.qianfan_conn_id = qianfan_conn_id
+
+    @cached_property
+    def client(self) -> QianfanClient:
+        """The client of this hook; it keeps its connections open between calls."""
+        from airflow_qianfan.api.client import QianfanClient
+
+        connection = self.get_connection(self.qianfan_conn_id)
+        return QianfanClient(self._config(connection, connection.extra_dejson))
+
+    @asynccontextmanager
+    async def async_client(self) -> AsyncIterator[AsyncQianfanClient]:
+        """Open a client for the running event loop.
+
+        Use it for several calls in a row: ``async with hook.async_client() as client: await client.call(…)``.
+        """
+        from airflow_qianfan.api.client import AsyncQianfanClient
+
+        connection = await self.aget_connection(self.qianfan_conn_id)
+        config = self._config(connection, await _read_extra(connection))
+        # Reading the certificates takes longer than an event loop should wait.
+        async with await asyncio.to_thread(AsyncQianfanClient, config) as client:
+            yield client
+
+    def get_conn(self) -> QianfanClient:
+        """Return the client."""
+        return self.client
+
+    def call(self, request: Action[ResultT]) -> ResultT:
+        """Send a request and return its typed result.
+
+        :param request: such as ``DescribeFineTuningTask(task_id="task-…")``.
+        :raises QianfanError: it failed; see :mod:`airflow_qianfan.exceptions`.
+        """
+        return self.client.call(request)
+
+    async def acall(self, request: Action[ResultT]) -> ResultT:
+        """Send a request without blocking the event loop, over a connection of its own; see :meth:`call`."""
+        async with self.async_client() as client:
+            return await client.call(request)
+
+    def call_action(
+        self, route: str, action: str, body: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Call any Action and return the whole answer, ``requestId`` and ``result``.
+
+        :param route: such as ``/v2/finetuning``.
+        :param action: name of the Action.
+        :param body: JSON body as the Action's page describes it.
+        :param kwargs: ``repeatable``, see :meth:`airflow_qianfan.api.client.QianfanClient.call_action`.
+        :raises QianfanError: it failed.
+        """
+        return self.client.call_action(route, action, body, **kwargs)
+
+    async def acall_action(
+        self, route: str, action: str, body: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Call any Action without blocking the event loop; see :meth:`call_action`."""
+        async with self.async_client() as client:
+            return await client.call_action(route, action, body, **kwargs)
+
+    def iterate(self, request: Action[Page]) -> Iterator[Any]:
+        """Yield the rows of a list, page after page, each row once.
+
+        :param request: such as ``DescribeFineTuningJobs(max_keys=100)``.
+        :raises QianfanError: it failed.
+        """
+        return self.client.iterate(request)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Make one cheap read; return whether it succeeded, and what to correct if not."""
+        from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs
+
+        try:
+            self.client.call(DescribeFineTuningJobs(max_keys=1))
+        except QianfanError as error:
+            return False, str(error)
+        except Exception as error:
+            # Airflow shows this to a person; the text of an error we do not know might hold anything.
+            return (
+                False,
+                f"Unexpected {type(error).__name__}; see the log of the component that ran the test.",
+            )
+        return True, "Qianfan accepts the credentials."
+
+    def _config(self, connection: Connection, extra: Mapping[str, Any]) -> QianfanConfig:
+        from airflow_qianfan.api.config import QianfanConfig
+
+        settings = {
+            "session_token": extra.get("session_token") or None,
+            "timeout": self._number(extra, "timeout", float),
+            "max_retries": self._number(extra, "max_retries", int),
+            "max_qps": self._number(extra, "max_qps", float),
+            "verify": _flag(extra.get("verify")),
+            "proxy": extra.get("proxy") or None,
+            "allow_http": _flag(extra.get("allow_http")) is True,
+        }
+        login, password = connection.login, connection.password
+        if not login:
+            login, password = os.environ.get(ACCESS_KEY_VARIABLE), os.environ.get(SECRET_KEY_VARIABLE)
+            if not (login and password):
+                raise QianfanConfigurationError(
+                    f"Connection {self.qianfan_conn_id!r} has no login. Put the Access Key ID there and the "
+                    f"Secret Access Key into password, or set {ACCESS_KEY_VARIABLE} and {SECRET_KEY_VARIABLE}."
+                )
+            self.log.info(
+                "Connection %r has no login: using %s and %s of the environment.",
+                self.qianfan_conn_id,
+                ACCESS_KEY_VARIABLE,
+                SECRET_KEY_VARIABLE,
+            )
+        given = {name: value for name, value in settings.items() if value is not None}
+        if endpoint := _endpoint(connection):
+            given["endpoint"] = endpoint
+        try:
+            return QianfanConfig(access_key_id=login, secret_access_key=password or "", **given)
+        except QianfanConfigurationError as error:
+            raise QianfanConfigurationError(
+                f"Connection {self.qianfan_conn_id!r}: {error.message}."
+            ) from None
+
+    def _number(self, extra: Mapping[str, Any], name: str, kind: type[float] | type[int]) -> float | None:
+        value = extra.get(name)
+        if value is None or value == "":
+            return None
+        try:
+            return kind(value)
+        except (TypeError, ValueError):
+            raise QianfanConfigurationError(
+                f"Connection {self.qianfan_conn_id!r}: {name} in extra must be a number, not {value!r}."
+            ) from None
+
+
+async def _read_extra(connection: Connection) -> dict[str, Any]:
+    # Airflow 3.3.0 and 3.3.1 have no async form; there, the sync one must not run on the event loop.
+    if hasattr(connection, "aextra_dejson"):
+        return await connection.aextra_dejson()
+    return await asyncio.to_thread(lambda: connection.extra_dejson)
+
+
+def _flag(value: Any) -> Any:
+    """Read true and false, which the form and the URI of a connection write as text."""
+    if isinstance(value, str):
+        return {"": None, "true": True, "false": False}.get(value.strip().lower(), value)
+    return value
+
+
+def _endpoint(connection: Connection) -> str | None:
+    """Return the endpoint: host with or without scheme, port and scheme as the URI form spreads them."""
+    host = (connection.host or "").strip()
+    if not host:
+        return None
+    if "://" not in host:
+        scheme = connection.schema if connection.schema in ("http", "https") else "https"
+        host = f"{scheme}://{host}"
+    if connection.port and not host.rstrip("/").endswith(f":{connection.port}"):
+        host = f"{host.rstrip('/')}:{connection.port}"
+    return host
