@@ -14,11 +14,13 @@ from tenacity import AsyncRetrying, Retrying
 from airflow_qianfan import __version__
 from airflow_qianfan.api.actions.base import Action, Page
 from airflow_qianfan.api.config import QianfanConfig
+from airflow_qianfan.api.errors import clean
 from airflow_qianfan.api.exchange import Body, Exchange, Pace, Pages
 from airflow_qianfan.api.signing import BceV1Auth
-from airflow_qianfan.exceptions import QianfanError
+from airflow_qianfan.exceptions import QianfanConfigurationError, QianfanError
 
 ResultT = TypeVar("ResultT")
+ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 
 
 class QianfanClient:
@@ -30,7 +32,7 @@ class QianfanClient:
     def __init__(self, config: QianfanConfig) -> None:
         self._pace = Pace(config.max_qps)
         self._config = config
-        self._http = httpx.Client(**_http_options(config))
+        self._http = _open(httpx.Client, config)
 
     def call(self, request: Action[ResultT]) -> ResultT:
         """Send a request and return its typed result.
@@ -109,7 +111,7 @@ class AsyncQianfanClient:
     def __init__(self, config: QianfanConfig) -> None:
         self._pace = Pace(config.max_qps)
         self._config = config
-        self._http = httpx.AsyncClient(**_http_options(config))
+        self._http = _open(httpx.AsyncClient, config)
 
     async def call(self, request: Action[ResultT]) -> ResultT:
         """Send a request and return its typed result; see :meth:`QianfanClient.call`."""
@@ -164,15 +166,19 @@ class AsyncQianfanClient:
         return exchange.answer(response, body.content())
 
 
-def _http_options(config: QianfanConfig) -> dict[str, Any]:
-    auth = BceV1Auth(config.access_key_id, config.secret_access_key, config.session_token)
-    return {
-        "auth": auth,
-        "timeout": config.timeout,
-        "verify": config.verify,
-        "proxy": config.proxy,
-        # A proxy of the environment has no business between this machine and itself.
-        "trust_env": not config.is_local,
-        "follow_redirects": False,
-        "headers": {"User-Agent": f"airflow-provider-qianfan/{__version__}"},
-    }
+def _open(kind: type[ClientT], config: QianfanConfig) -> ClientT:
+    try:
+        return kind(
+            auth=BceV1Auth(config.access_key_id, config.secret_access_key, config.session_token),
+            timeout=config.timeout,
+            verify=config.verify,
+            proxy=config.proxy,
+            # A proxy of the environment has no business between this machine and itself.
+            trust_env=not config.is_local,
+            follow_redirects=False,
+            headers={"User-Agent": f"airflow-provider-qianfan/{__version__}"},
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise QianfanConfigurationError(
+            f"verify or proxy cannot be used: {clean(error, config.secrets)}"
+        ) from None

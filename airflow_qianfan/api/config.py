@@ -56,6 +56,8 @@ class QianfanConfig:
             raise QianfanConfigurationError(f"timeout must be above 0 and at most 3600 s, not {self.timeout}")
         if not 0 <= self.max_retries <= 20:
             raise QianfanConfigurationError(f"max_retries must be between 0 and 20, not {self.max_retries}")
+        if not isinstance(self.verify, (bool, str)):
+            raise QianfanConfigurationError("verify must be true, false or the path of a CA bundle")
         if self.max_qps is not None and not (math.isfinite(self.max_qps) and self.max_qps > 0):
             raise QianfanConfigurationError(f"max_qps must be above 0, not {self.max_qps}")
 

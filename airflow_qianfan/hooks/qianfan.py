@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
+from airflow.sdk.log import amask_secret, mask_secret
 
 from airflow_qianfan.exceptions import QianfanConfigurationError, QianfanError
 
@@ -29,8 +31,8 @@ SECRET_KEY_VARIABLE = "QIANFAN_SECRET_KEY"  # noqa: S105 - the name, not the key
 class QianfanHook(BaseHook):
     """Calls Qianfan's management API with the credentials of an Airflow connection.
 
-    The connection is read at the first call, not before. In the connection, login is the access key id, password
-    the secret access key and host the endpoint; extra may hold ``session_token``, ``timeout``, ``max_retries``,
+    The connection is read at the first call, not before. Its login is the access key id, password the secret
+    access key and host the endpoint; extra may hold ``session_token``, ``timeout``, ``max_retries``,
     ``max_qps``, ``verify``, ``proxy`` and ``allow_http``. Without a login, the environment variables
     ``QIANFAN_ACCESS_KEY`` and ``QIANFAN_SECRET_KEY`` are used.
 
@@ -52,7 +54,9 @@ class QianfanHook(BaseHook):
         from airflow_qianfan.api.client import QianfanClient
 
         connection = self.get_connection(self.qianfan_conn_id)
-        return QianfanClient(self._config(connection, connection.extra_dejson))
+        config = self._config(connection, connection.extra_dejson)
+        mask_secret(config.secret_access_key)
+        return QianfanClient(config)
 
     @asynccontextmanager
     async def async_client(self) -> AsyncIterator[AsyncQianfanClient]:
@@ -64,6 +68,7 @@ class QianfanHook(BaseHook):
 
         connection = await self.aget_connection(self.qianfan_conn_id)
         config = self._config(connection, await _read_extra(connection))
+        await amask_secret(config.secret_access_key)
         # Reading the certificates takes longer than an event loop should wait.
         async with await asyncio.to_thread(AsyncQianfanClient, config) as client:
             yield client
@@ -146,8 +151,9 @@ class QianfanHook(BaseHook):
             login, password = os.environ.get(ACCESS_KEY_VARIABLE), os.environ.get(SECRET_KEY_VARIABLE)
             if not (login and password):
                 raise QianfanConfigurationError(
-                    f"Connection {self.qianfan_conn_id!r} has no login. Put the Access Key ID there and the "
-                    f"Secret Access Key into password, or set {ACCESS_KEY_VARIABLE} and {SECRET_KEY_VARIABLE}."
+                    f"Connection {self.qianfan_conn_id!r} has no login. Put the Access Key ID there and "
+                    "the Secret Access Key into password, "
+                    f"or set {ACCESS_KEY_VARIABLE} and {SECRET_KEY_VARIABLE}."
                 )
             self.log.info(
                 "Connection %r has no login: using %s and %s of the environment.",
@@ -178,10 +184,11 @@ class QianfanHook(BaseHook):
 
 
 async def _read_extra(connection: Connection) -> dict[str, Any]:
-    # Airflow 3.3.0 and 3.3.1 have no async form; there, the sync one must not run on the event loop.
     if hasattr(connection, "aextra_dejson"):
         return await connection.aextra_dejson()
-    return await asyncio.to_thread(lambda: connection.extra_dejson)
+    # Before 3.3.2 Airflow has only the sync form, which may dead-lock on an event loop.
+    extra = json.loads(connection.extra or "{}")
+    return extra if isinstance(extra, dict) else {}
 
 
 def _flag(value: Any) -> Any:
