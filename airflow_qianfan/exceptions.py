@@ -159,6 +159,9 @@ class QianfanNotFoundError(QianfanAPIError, AirflowFailException):
 
     advice = "Check the id: the object may have been deleted, or belong to another account."
 
+    after_lost_answer = False
+    """True where an earlier attempt of the same call, whose answer was lost, may have removed it."""
+
 
 class QianfanAlreadyExistsError(QianfanAPIError, AirflowFailException):
     """The name is taken."""

@@ -23,6 +23,7 @@ from airflow_qianfan.exceptions import (
     QianfanClockError,
     QianfanConnectionError,
     QianfanError,
+    QianfanNotFoundError,
     QianfanResponseError,
     QianfanServerError,
     QianfanUnreadableAnswerError,
@@ -74,6 +75,7 @@ class Exchange:
                 f"the body cannot be written as JSON: {error}", action=action, parameters=("body",)
             ) from None
         self.action = action
+        self._answer_lost = False
         self._config = config
         self._repeatable = action.startswith(_REPEATABLE) if repeatable is None else repeatable
         url = f"{config.endpoint.rstrip('/')}{quote(route)}?Action={quote(action, safe='')}"
@@ -154,6 +156,8 @@ class Exchange:
 
     def final(self, error: QianfanError) -> QianfanError:
         """Return the error that ends the call; for a Create whose effect is unknown, one that says so."""
+        if isinstance(error, QianfanNotFoundError):
+            error.after_lost_answer = self._answer_lost
         if self._repeatable or not _is_ambiguous(error):
             return error
         ambiguous = QianfanAmbiguousCreateError(f"{error.message}; it was not sent again", action=self.action)
@@ -162,6 +166,9 @@ class Exchange:
 
     def _may_repeat(self, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
+        if not isinstance(error, QianfanError):
+            return False
+        self._answer_lost = self._answer_lost or _is_ambiguous(error)
         if isinstance(error, QianfanConnectionError) and not error.sent:
             return True
         if not self._repeatable:
@@ -171,7 +178,7 @@ class Exchange:
             return state.attempt_number == 1
         if isinstance(error, QianfanAPIError) and (error.retry_after or 0) > MAX_WAIT:
             return False
-        return isinstance(error, QianfanError) and error.transient
+        return error.transient
 
     def _log_repeat(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

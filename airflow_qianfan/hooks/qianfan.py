@@ -37,6 +37,8 @@ class QianfanHook(BaseHook):
     ``QIANFAN_ACCESS_KEY`` and ``QIANFAN_SECRET_KEY`` are used.
 
     :param qianfan_conn_id: id of the connection.
+    :param timeout: seconds to wait for one answer; None takes the connection's.
+    :param max_retries: see :class:`airflow_qianfan.api.config.QianfanConfig`; None takes the connection's.
     """
 
     conn_name_attr = "qianfan_conn_id"
@@ -44,9 +46,18 @@ class QianfanHook(BaseHook):
     conn_type = "qianfan"
     hook_name = "Baidu Qianfan"
 
-    def __init__(self, qianfan_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        qianfan_conn_id: str = default_conn_name,
+        *,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.qianfan_conn_id = qianfan_conn_id
+        self.timeout = timeout
+        self.max_retries = max_retries
 
     @cached_property
     def client(self) -> QianfanClient:
@@ -139,8 +150,10 @@ class QianfanHook(BaseHook):
 
         settings = {
             "session_token": extra.get("session_token") or None,
-            "timeout": self._number(extra, "timeout", float),
-            "max_retries": self._number(extra, "max_retries", int),
+            "timeout": self.timeout or self._number(extra, "timeout", float),
+            "max_retries": (
+                self._number(extra, "max_retries", int) if self.max_retries is None else self.max_retries
+            ),
             "max_qps": self._number(extra, "max_qps", float),
             "verify": _flag(extra.get("verify")),
             "proxy": extra.get("proxy") or None,

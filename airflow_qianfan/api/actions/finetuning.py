@@ -55,6 +55,14 @@ def _no_date(value: Any) -> Any:
 Date = Annotated[str | None, BeforeValidator(_no_date)]
 
 
+def _finite(value: Any) -> Any:
+    """A diverged training may show ``NaN``, which is no number to compare or to store as JSON."""
+    try:
+        return value if math.isfinite(float(value)) else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 def _ratio(value: Any) -> float | None:
     """Read ``"16.56%"`` as 0.1656, and a plain number as it is."""
     if isinstance(value, bool):
@@ -68,12 +76,19 @@ def _ratio(value: Any) -> float | None:
     return round(number, 10) if math.isfinite(number) else None
 
 
+Number = Annotated[float | None, BeforeValidator(_finite)]
+
+
 class Checkpoint(Result):
     """A saved step of a training."""
 
     step: int
-    perplexity: float | None = None
-    training_loss: float | None = None
+    perplexity: Number = None
+    training_loss: Number = None
+
+    def output(self) -> dict[str, Any]:
+        """Return it fit for XCom."""
+        return {"step": self.step, "perplexity": self.perplexity, "training_loss": self.training_loss}
 
 
 class FineTuningTask(Result):
@@ -119,8 +134,8 @@ class FineTuningTask(Result):
         def badness(checkpoint: Checkpoint) -> tuple[float, float, int]:
             perplexity, loss = checkpoint.perplexity, checkpoint.training_loss
             return (
-                math.inf if perplexity is None or math.isnan(perplexity) else perplexity,
-                math.inf if loss is None or math.isnan(loss) else loss,
+                math.inf if perplexity is None else perplexity,
+                math.inf if loss is None else loss,
                 -checkpoint.step,
             )
 
@@ -132,6 +147,21 @@ class FineTuningTask(Result):
         if not self.job_id:
             return None
         return task_console_url(self.job_id, self.task_id, self.train_mode)
+
+    def output(self) -> dict[str, Any]:
+        """Return what a DAG works with, fit for XCom."""
+        best = self.best_checkpoint
+        return {
+            "fine_tuning_task_id": self.task_id,
+            "fine_tuning_job_id": self.job_id,
+            "run_status": self.run_status,
+            "progress": self.progress,
+            "metrics": self.metric_values,
+            "checkpoints": [checkpoint.output() for checkpoint in self.checkpoint_list],
+            "best_checkpoint": best.output() if best else None,
+            "best_checkpoint_step": best.step if best else None,
+            "console_url": self.console_url,
+        }
 
 
 def task_console_url(job_id: str, task_id: str, train_mode: str | None = None) -> str:
@@ -150,6 +180,17 @@ class FineTuningJob(Result):
     model: str | None = None
     train_mode: str | None = None
     create_time: Date = Field(default=None, validation_alias=AliasChoices("createTime", "createDate"))
+
+    def output(self) -> dict[str, Any]:
+        """Return what a DAG works with, fit for XCom."""
+        return {
+            "fine_tuning_job_id": self.job_id,
+            "name": self.name,
+            "description": self.description,
+            "model": self.model,
+            "train_mode": self.train_mode,
+            "create_time": self.create_time,
+        }
 
 
 class CreateFineTuningJobResult(Result):

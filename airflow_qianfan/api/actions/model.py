@@ -87,6 +87,16 @@ class ModelSet(Result):
     modify_time: str | None = None
     description: str | None = None
 
+    def output(self) -> dict[str, Any]:
+        """Return what a DAG works with, fit for XCom."""
+        return {
+            "model_set_id": self.model_set_id,
+            "model_set_name": self.model_set_name,
+            "model_type": self.model_type,
+            "labels": self.labels,
+            "model_ids": self.model_ids,
+        }
+
 
 class DescribeModelSet(Request, Action[ModelSet]):
     """Describe a model set, found by id or by name. https://cloud.baidu.com/doc/qianfan-api/s/Rmnimjl8h
@@ -288,6 +298,18 @@ class Model(Result):
     def status(self) -> ModelStatus:
         """The state; ``UNKNOWN`` where the service uses a word that is not documented."""
         return ModelStatus(self.status_text or "")
+
+    def output(self) -> dict[str, Any]:
+        """Return what a DAG works with, fit for XCom."""
+        return {
+            "model_id": self.model_id,
+            "model_set_id": self.model_set_id,
+            "model_name": self.model_name,
+            "status": self.status_text,
+            "model": self.model,
+            "description": self.description,
+            "is_support_deploy": self.is_support_deploy,
+        }
 
 
 class DescribeModel(Request, Action[Model]):

@@ -1,0 +1,28 @@
+"""Links from a task in Airflow's UI to Baidu's console."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperatorLink
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import TaskInstanceKey
+
+
+class _ConsoleLink(BaseOperatorLink):
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+        """Return the page that the operator has found out, or nothing before it knows one."""
+        return getattr(operator, "console_url", None) or ""
+
+
+class QianfanFineTuningTaskLink(_ConsoleLink):
+    """Leads to the log of a training."""
+
+    name = "Training log in Qianfan"
+
+
+class QianfanModelLink(_ConsoleLink):
+    """Leads to the models of the account."""
+
+    name = "Models in Qianfan"

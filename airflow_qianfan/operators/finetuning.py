@@ -1,0 +1,370 @@
+"""One operator for each Action of fine-tuning jobs and tasks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_qianfan.exceptions import (
+    QianfanAPIError,
+    QianfanNotFoundError,
+    QianfanOperationFailedError,
+    QianfanRequestError,
+    QianfanWaitTimeoutError,
+)
+from airflow_qianfan.links import QianfanFineTuningTaskLink
+from airflow_qianfan.operators.base import QianfanListOperator, QianfanOperator, QianfanRemovalOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_qianfan.api.actions.finetuning import FineTuningTask
+
+
+class QianfanCreateFineTuningJobOperator(QianfanOperator):
+    """Create a job (CreateFineTuningJob). Returns ``fine_tuning_job_id`` and ``name``.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/nmo1a7p4y
+
+    :param name: name, unique in the account, 2 to 20 characters. (templated)
+    :param model: base model, such as ``ERNIE-Speed-8K``. (templated)
+    :param train_mode: ``SFT``, ``PostPretrain``, ``DPO``, ``KTO`` … (templated)
+    :param description: at most 500 characters. (templated)
+    :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanOperator`.
+    """
+
+    template_fields: Sequence[str] = (
+        *QianfanOperator.template_fields,
+        "name",
+        "model",
+        "train_mode",
+        "description",
+    )
+
+    def __init__(
+        self, *, name: str, model: str, train_mode: str, description: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.model = model
+        self.train_mode = train_mode
+        self.description = description
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Create the job.
+
+        :raises QianfanAmbiguousCreateError: nobody knows whether it was created.
+        """
+        from airflow_qianfan.api.actions.finetuning import CreateFineTuningJob
+
+        job = self.hook.call(
+            CreateFineTuningJob(
+                name=self.name,
+                model=self.model,
+                train_mode=self.train_mode,
+                description=self.description,
+            )
+        )
+        self.log.info("Created fine-tuning job %s (%s).", job.job_id, self.name)
+        return {"fine_tuning_job_id": job.job_id, "name": self.name}
+
+
+class QianfanDescribeFineTuningJobsOperator(QianfanListOperator):
+    """List jobs (DescribeFineTuningJobs). Returns a list with ``fine_tuning_job_id``, ``name``,
+    ``description``, ``model``, ``train_mode`` and ``create_time`` of each.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/nmo1a7p4y
+
+    :param train_mode: only jobs of this mode. (templated)
+    :param model: only jobs of this base model. (templated)
+    :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanListOperator`.
+    """
+
+    template_fields: Sequence[str] = (*QianfanOperator.template_fields, "train_mode", "model")
+
+    def __init__(self, *, train_mode: str | None = None, model: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.train_mode = train_mode
+        self.model = model
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """List the jobs."""
+        from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs
+
+        filters = {"train_mode": self.train_mode or None, "model": self.model or None}
+        return self.rows(DescribeFineTuningJobs(**filters, **self.paging()))
+
+
+class QianfanDeleteFineTuningJobOperator(QianfanRemovalOperator):
+    """Delete a job (DeleteFineTuningJob). Returns ``fine_tuning_job_id`` and ``deleted``.
+
+    .. seealso::
+        https://ai.baidu.com/ai-doc/WENXINWORKSHOP/Im3gxxr1l
+
+    :param fine_tuning_job_id: the job, ``job-…``. (templated)
+    :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanRemovalOperator`.
+    """
+
+    template_fields: Sequence[str] = (*QianfanOperator.template_fields, "fine_tuning_job_id")
+
+    def __init__(self, *, fine_tuning_job_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fine_tuning_job_id = fine_tuning_job_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Delete the job.
+
+        :raises QianfanNotFoundError: there is none, and ``if_missing`` is ``fail``.
+        """
+        from airflow_qianfan.api.actions.finetuning import DeleteFineTuningJob, DescribeFineTuningTasks
+
+        job_id = self.fine_tuning_job_id
+        deleted = self.delete(DeleteFineTuningJob(job_id=job_id), DescribeFineTuningTasks(job_id=job_id))
+        return {"fine_tuning_job_id": job_id, "deleted": deleted}
+
+
+class QianfanCreateFineTuningTaskOperator(QianfanOperator):
+    """Start a training (CreateFineTuningTask). Returns ``fine_tuning_task_id`` and ``fine_tuning_job_id``.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/1mo1a2ttv
+
+    :param fine_tuning_job_id: the job it belongs to, ``job-…``. (templated)
+    :param hyper_parameter_config: depends on model, train mode and scale; passed through. (templated)
+    :param dataset_config: ``sourceType``, ``versions`` and ``splitRatio``. (templated)
+    :param parameter_scale: ``FullFineTuning``, ``LoRA`` … (templated)
+    :param increment_task_id: task whose result is trained further. (templated)
+    :param increment_checkpoint_step: its checkpoint, where it kept several. (templated)
+    :param corpus_config: general data that is mixed in; passed through. (templated)
+    :param model_config: for jobs of custom models; passed through. (templated)
+    :param resource_config: resource pool; passed through. (templated)
+    :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanOperator`.
+
+    All objects may be given as JSON text too, as a template yields it.
+    """
+
+    template_fields: Sequence[str] = (
+        *QianfanOperator.template_fields,
+        "fine_tuning_job_id",
+        "hyper_parameter_config",
+        "dataset_config",
+        "parameter_scale",
+        "increment_task_id",
+        "increment_checkpoint_step",
+        "corpus_config",
+        "model_config",
+        "resource_config",
+    )
+    template_fields_renderers = {
+        "hyper_parameter_config": "json",
+        "dataset_config": "json",
+        "corpus_config": "json",
+        "model_config": "json",
+        "resource_config": "json",
+    }
+
+    def __init__(
+        self,
+        *,
+        fine_tuning_job_id: str,
+        hyper_parameter_config: Mapping[str, Any] | str,
+        dataset_config: Mapping[str, Any] | str,
+        parameter_scale: str | None = None,
+        increment_task_id: str | None = None,
+        increment_checkpoint_step: int | str | None = None,
+        corpus_config: Mapping[str, Any] | str | None = None,
+        model_config: Mapping[str, Any] | str | None = None,
+        resource_config: Mapping[str, Any] | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.fine_tuning_job_id = fine_tuning_job_id
+        self.hyper_parameter_config = hyper_parameter_config
+        self.dataset_config = dataset_config
+        self.parameter_scale = parameter_scale
+        self.increment_task_id = increment_task_id
+        self.increment_checkpoint_step = increment_checkpoint_step
+        self.corpus_config = corpus_config
+        self.model_config = model_config
+        self.resource_config = resource_config
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Start the training.
+
+        :raises QianfanAmbiguousCreateError: nobody knows whether it was started.
+        """
+        from airflow_qianfan.api.actions.finetuning import CreateFineTuningTask
+
+        members: dict[str, Any] = {
+            "job_id": self.fine_tuning_job_id,
+            "hyper_parameter_config": self.hyper_parameter_config,
+            "dataset_config": self.dataset_config,
+            "parameter_scale": self.parameter_scale,
+            "increment_task_id": self.increment_task_id,
+            "increment_checkpoint_step": self.increment_checkpoint_step,
+            "corpus_config": self.corpus_config,
+            "model_config_": self.model_config,
+            "resource_config": self.resource_config,
+        }
+        task = self.hook.call(CreateFineTuningTask(**members))
+        self.log.info("Started fine-tuning task %s of job %s.", task.task_id, self.fine_tuning_job_id)
+        return {"fine_tuning_task_id": task.task_id, "fine_tuning_job_id": self.fine_tuning_job_id}
+
+
+class QianfanDescribeFineTuningTasksOperator(QianfanListOperator):
+    """List the trainings of a job (DescribeFineTuningTasks). Returns a list of dicts like those of
+    :class:`QianfanDescribeFineTuningTaskOperator`.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/Dmo1adln5
+
+    :param fine_tuning_job_id: the job, ``job-…``. (templated)
+    :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanListOperator`.
+    """
+
+    template_fields: Sequence[str] = (*QianfanOperator.template_fields, "fine_tuning_job_id")
+
+    def __init__(self, *, fine_tuning_job_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fine_tuning_job_id = fine_tuning_job_id
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """List the tasks."""
+        from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTasks
+
+        return self.rows(DescribeFineTuningTasks(job_id=self.fine_tuning_job_id, **self.paging()))
+
+
+class QianfanDescribeFineTuningTaskOperator(QianfanOperator):
+    """Describe a training (DescribeFineTuningTask), in whatever state it is.
+
+    Returns ``fine_tuning_task_id``, ``fine_tuning_job_id``, ``run_status``, ``progress``, ``metrics`` as
+    numbers (``"16.56%"`` is 0.1656), ``checkpoints``, ``best_checkpoint``, ``best_checkpoint_step`` and
+    ``console_url``.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/lmo1afnju
+
+    :param fine_tuning_task_id: the task, ``task-…``. (templated)
+    :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanOperator`.
+    """
+
+    template_fields: Sequence[str] = (*QianfanOperator.template_fields, "fine_tuning_task_id")
+    operator_extra_links = (QianfanFineTuningTaskLink(),)
+
+    def __init__(self, *, fine_tuning_task_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fine_tuning_task_id = fine_tuning_task_id
+        self.console_url: str | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Describe the task."""
+        from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTask
+
+        task = self.hook.call(DescribeFineTuningTask(task_id=self.fine_tuning_task_id))
+        self.console_url = task.console_url
+        return task.output()
+
+
+class QianfanStopFineTuningTaskOperator(QianfanRemovalOperator):
+    """Stop a training (StopFineTuningTask). Returns ``fine_tuning_task_id`` and ``run_status``.
+
+    A training that has ended already is left as it is: ``run_status`` tells how it ended. It is None where
+    the task does not exist and ``if_missing`` ignores that.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan/s/Zmh4sux81
+
+    :param fine_tuning_task_id: the task, ``task-…``. (templated)
+    :param wait_for_completion: wait until the training has really ended.
+    :param poll_interval: seconds between two looks.
+    :param timeout: seconds to wait at most.
+    :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanRemovalOperator`.
+    """
+
+    template_fields: Sequence[str] = (*QianfanOperator.template_fields, "fine_tuning_task_id")
+
+    def __init__(
+        self,
+        *,
+        fine_tuning_task_id: str,
+        wait_for_completion: bool = True,
+        poll_interval: float = 10.0,
+        timeout: float = 600.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.fine_tuning_task_id = fine_tuning_task_id
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Stop the task.
+
+        :raises QianfanNotFoundError: there is none, and ``if_missing`` is ``fail``.
+        :raises QianfanWaitTimeoutError: it still runs after ``timeout``.
+        """
+        try:
+            task = self._stop()
+        except QianfanNotFoundError as error:
+            self.accept_missing(error)
+            return {"fine_tuning_task_id": self.fine_tuning_task_id, "run_status": None}
+        self.log.info("Fine-tuning task %s is %s.", self.fine_tuning_task_id, task.run_status)
+        return {"fine_tuning_task_id": self.fine_tuning_task_id, "run_status": task.run_status}
+
+    def _stop(self) -> FineTuningTask:
+        from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTask, StopFineTuningTask
+
+        describe = DescribeFineTuningTask(task_id=self.fine_tuning_task_id)
+        refusal: QianfanAPIError | None = None
+        try:
+            self.hook.call(StopFineTuningTask(task_id=self.fine_tuning_task_id))
+        except (QianfanOperationFailedError, QianfanRequestError) as error:
+            # What the service answers for a training that has ended is not documented: its state decides.
+            refusal = error
+        task = self.hook.call(describe)
+        if refusal and not task.status.is_terminal:
+            raise refusal
+        deadline = time.monotonic() + self.timeout
+        while self.wait_for_completion and not task.status.is_terminal:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise QianfanWaitTimeoutError(
+                    f"fine-tuning task {self.fine_tuning_task_id} is still {task.run_status} "
+                    f"{self.timeout:g} s after it was told to stop"
+                )
+            time.sleep(min(self.poll_interval, left))
+            task = self.hook.call(describe)
+        return task
+
+
+class QianfanDeleteFineTuningTaskOperator(QianfanRemovalOperator):
+    """Delete a training (DeleteFineTuningTask). Returns ``fine_tuning_task_id`` and ``deleted``.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/ymo1a9xwn
+
+    :param fine_tuning_task_id: the task, ``task-…``. (templated)
+    :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanRemovalOperator`.
+    """
+
+    template_fields: Sequence[str] = (*QianfanOperator.template_fields, "fine_tuning_task_id")
+
+    def __init__(self, *, fine_tuning_task_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fine_tuning_task_id = fine_tuning_task_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Delete the task.
+
+        :raises QianfanNotFoundError: there is none, and ``if_missing`` is ``fail``.
+        """
+        from airflow_qianfan.api.actions.finetuning import DeleteFineTuningTask, DescribeFineTuningTask
+
+        task_id = self.fine_tuning_task_id
+        deleted = self.delete(DeleteFineTuningTask(task_id=task_id), DescribeFineTuningTask(task_id=task_id))
+        return {"fine_tuning_task_id": task_id, "deleted": deleted}

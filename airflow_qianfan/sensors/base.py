@@ -1,0 +1,133 @@
+"""What all sensors share: one look, in poke, reschedule and deferrable mode."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
+
+from airflow_qianfan.exceptions import QianfanError, QianfanWaitTimeoutError
+from airflow_qianfan.hooks.qianfan import QianfanHook
+from airflow_qianfan.triggers.base import Observation, ProgressLog, QianfanTrigger, output_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class QianfanSensor(BaseSensorOperator):
+    """Waits until a remote object has reached a final state.
+
+    The return value is a dict; each of its members is an XCom of its own too.
+
+    :param qianfan_conn_id: id of the connection. (templated)
+    :param deferrable: wait in the triggerer instead of on a worker.
+    :param max_poll_failures: how many failures in a row to bear. In reschedule mode every look is a process
+        of its own, so failures are borne until ``timeout``.
+    :param poke_interval: seconds between two looks.
+    :param kwargs: see ``BaseSensorOperator``; ``timeout`` holds in all modes.
+    """
+
+    template_fields: Sequence[str] = ("qianfan_conn_id",)
+    ui_color = "#e8eefc"
+
+    def __init__(
+        self,
+        *,
+        qianfan_conn_id: str = QianfanHook.default_conn_name,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        max_poll_failures: int = 10,
+        poke_interval: timedelta | float = 30.0,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("multiple_outputs", True)
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.qianfan_conn_id = qianfan_conn_id
+        self.deferrable = deferrable
+        self.max_poll_failures = max_poll_failures
+        self.console_url: str | None = None
+        self._failures = 0
+        self._progress: ProgressLog | None = None
+
+    @cached_property
+    def hook(self) -> QianfanHook:
+        """The hook of this task."""
+        return QianfanHook(self.qianfan_conn_id)
+
+    @abstractmethod
+    def make_trigger(self, **kwargs: Any) -> QianfanTrigger:
+        """Return the trigger that knows what to look at."""
+
+    def execute(self, context: Context) -> Any:
+        """Wait, in the mode of this sensor."""
+        try:
+            return self._look_and_defer(context) if self.deferrable else super().execute(context)
+        except (AirflowSkipException, AirflowRescheduleException):
+            raise
+        except AirflowException as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"Skipping: {error}") from error
+            raise
+
+    def _look_and_defer(self, context: Context) -> Any:
+        seen = self.poke(context)
+        if not isinstance(seen, PokeReturnValue):
+            self.defer(
+                trigger=self.make_trigger(deadline=time.time() + self.timeout),
+                method_name="execute_complete",
+                # The trigger's own deadline comes first; this is the net below it.
+                timeout=timedelta(seconds=self.timeout + 2 * self.poke_interval),
+            )
+        return seen.xcom_value
+
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """Look once.
+
+        :raises QianfanTerminalStateError: what was waited for failed or was stopped.
+        :raises QianfanError: it could not be read.
+        """
+        trigger = self.make_trigger()
+        try:
+            seen = trigger.observe(self.hook.call(trigger.request()))
+        except QianfanError as error:
+            self._failures += 1
+            if not error.transient or self._failures > self.max_poll_failures:
+                raise
+            self.log.warning(
+                "Look failed, %d of %d in a row to bear: %s", self._failures, self.max_poll_failures, error
+            )
+            return False
+        self._failures = 0
+        self.console_url = seen.output.get("console_url")
+        self._log_progress(context, seen)
+        return PokeReturnValue(True, output_of(seen.event())) if seen.is_terminal else False
+
+    def _log_progress(self, context: Context, seen: Observation) -> None:
+        if self._progress is None:
+            first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+            self._progress = ProgressLog(self.log, first.timestamp() if first else time.time())
+        self._progress.update(seen, time.time())
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Take over from the trigger.
+
+        :raises QianfanTerminalStateError: what was waited for failed or was stopped.
+        :raises QianfanPollError: its state could not be read.
+        :raises AirflowSensorTimeout: it took longer than ``timeout``.
+        """
+        output = event.get("output") if isinstance(event, dict) else None
+        self.console_url = output.get("console_url") if isinstance(output, dict) else None
+        try:
+            return output_of(event)
+        except QianfanWaitTimeoutError as error:
+            raise AirflowSensorTimeout(str(error)) from None

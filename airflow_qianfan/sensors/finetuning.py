@@ -1,0 +1,67 @@
+"""Waits for a training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_qianfan.exceptions import QianfanError
+from airflow_qianfan.hooks.qianfan import QianfanHook
+from airflow_qianfan.links import QianfanFineTuningTaskLink
+from airflow_qianfan.sensors.base import QianfanSensor
+from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
+
+
+class QianfanFineTuningTaskSensor(QianfanSensor):
+    """Waits until a fine-tuning task is Done; fails when it is Failed or Stopped.
+
+    Returns ``fine_tuning_task_id``, ``fine_tuning_job_id``, ``run_status``, ``progress``, ``metrics`` as
+    numbers (``"16.56%"`` is 0.1656), ``checkpoints``, ``best_checkpoint``, ``best_checkpoint_step`` and
+    ``console_url``.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/lmo1afnju
+
+    :param fine_tuning_task_id: the task, ``task-…``. (templated)
+    :param cancel_on_kill: whether a user who ends this task stops the training too. In reschedule mode this
+        holds only while a look is going on.
+    :param kwargs: see :class:`airflow_qianfan.sensors.base.QianfanSensor`.
+    """
+
+    template_fields: Sequence[str] = (*QianfanSensor.template_fields, "fine_tuning_task_id")
+    operator_extra_links = (QianfanFineTuningTaskLink(),)
+
+    def __init__(self, *, fine_tuning_task_id: str, cancel_on_kill: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fine_tuning_task_id = fine_tuning_task_id
+        self.cancel_on_kill = cancel_on_kill
+
+    def make_trigger(self, **kwargs: Any) -> QianfanFineTuningTaskTrigger:
+        """Return the trigger that looks at the task."""
+        return QianfanFineTuningTaskTrigger(
+            fine_tuning_task_id=self.fine_tuning_task_id,
+            qianfan_conn_id=self.qianfan_conn_id,
+            poll_interval=self.poke_interval,
+            max_poll_failures=self.max_poll_failures,
+            cancel_on_kill=self.cancel_on_kill,
+            **kwargs,
+        )
+
+    def on_kill(self) -> None:
+        """Stop the training, where ``cancel_on_kill`` asks for it."""
+        if not self.cancel_on_kill:
+            return
+        from airflow_qianfan.api.actions.finetuning import StopFineTuningTask
+
+        try:
+            # Airflow kills this process after 5 s, and the interrupted client may hold a lock.
+            hook = QianfanHook(self.qianfan_conn_id, timeout=3, max_retries=0)
+            hook.call(StopFineTuningTask(task_id=self.fine_tuning_task_id))
+        except QianfanError as error:
+            self.log.error(
+                "Fine-tuning task %s could not be stopped and may still run: %s",
+                self.fine_tuning_task_id,
+                error,
+            )
+        else:
+            self.log.info("Stopped fine-tuning task %s, since this task was ended.", self.fine_tuning_task_id)

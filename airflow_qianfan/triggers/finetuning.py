@@ -1,0 +1,87 @@
+"""Waits for a training."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowException
+
+from airflow_qianfan.hooks.qianfan import QianfanHook
+from airflow_qianfan.triggers.base import Observation, QianfanTrigger
+
+if TYPE_CHECKING:
+    from airflow_qianfan.api.actions.finetuning import (
+        DescribeFineTuningTask,
+        FineTuningTask,
+    )
+
+
+ON_KILL_TIMEOUT = 20.0
+"""Seconds for stopping a training; Airflow gives a trigger 30 by default."""
+
+
+class QianfanFineTuningTaskTrigger(QianfanTrigger):
+    """Looks at a fine-tuning task until it is Done, Failed or Stopped.
+
+    :param fine_tuning_task_id: the task, ``task-…``.
+    :param cancel_on_kill: whether a user who ends the waiting task (mark failed, mark success, clear) stops
+        the training too. Restarts of the triggerer never do.
+    :param kwargs: see :class:`airflow_qianfan.triggers.base.QianfanTrigger`.
+    """
+
+    def __init__(self, *, fine_tuning_task_id: str, cancel_on_kill: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fine_tuning_task_id = fine_tuning_task_id
+        self.cancel_on_kill = cancel_on_kill
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return class path and arguments."""
+        path, arguments = super().serialize()
+        return path, {
+            "fine_tuning_task_id": self.fine_tuning_task_id,
+            "cancel_on_kill": self.cancel_on_kill,
+            **arguments,
+        }
+
+    def request(self) -> DescribeFineTuningTask:
+        """Return the request that reads the state."""
+        from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTask
+
+        return DescribeFineTuningTask(task_id=self.fine_tuning_task_id)
+
+    def observe(self, result: FineTuningTask) -> Observation:
+        """Return what the state of the task means."""
+        from airflow_qianfan.api.actions.finetuning import FineTuningTaskStatus
+
+        return Observation(
+            what=f"Fine-tuning task {self.fine_tuning_task_id}",
+            state=result.run_status or "",
+            is_known=result.status is not FineTuningTaskStatus.UNKNOWN,
+            is_terminal=result.status.is_terminal,
+            is_success=result.status is FineTuningTaskStatus.DONE,
+            progress=result.progress,
+            output=result.output(),
+        )
+
+    async def on_kill(self) -> None:
+        """Stop the training, where ``cancel_on_kill`` asks for it."""
+        if not self.cancel_on_kill:
+            return
+        from airflow_qianfan.api.actions.finetuning import StopFineTuningTask
+
+        try:
+            async with asyncio.timeout(ON_KILL_TIMEOUT):
+                # run() has been unwound, and its client with it.
+                hook = QianfanHook(self.qianfan_conn_id, timeout=ON_KILL_TIMEOUT / 2)
+                await hook.acall(StopFineTuningTask(task_id=self.fine_tuning_task_id))
+        except (AirflowException, TimeoutError) as error:
+            self.log.error(
+                "Fine-tuning task %s could not be stopped and may still run: %s",
+                self.fine_tuning_task_id,
+                error,
+            )
+        else:
+            self.log.info(
+                "Stopped fine-tuning task %s, since a user ended the Airflow task.", self.fine_tuning_task_id
+            )

@@ -1,0 +1,78 @@
+"""Delete old fine-tuning jobs: list them, stop what still runs, delete the rest.
+
+Only jobs whose name starts with ``name_prefix`` are touched. ``dry_run`` is on by default: then the DAG only says what
+it would delete.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Param, task
+
+from airflow_qianfan.operators.finetuning import (
+    QianfanDeleteFineTuningJobOperator,
+    QianfanDescribeFineTuningJobsOperator,
+    QianfanDescribeFineTuningTasksOperator,
+    QianfanStopFineTuningTaskOperator,
+)
+
+with DAG(
+    dag_id="cleanup",
+    description="Stop and delete old fine-tuning jobs on Qianfan",
+    schedule=None,
+    catchup=False,
+    tags=["qianfan", "example"],
+    doc_md=__doc__,
+    params={
+        "name_prefix": Param("sft-", type="string", minLength=1, description="Only jobs named like this"),
+        "older_than_days": Param(30, type="number", minimum=0),
+        "dry_run": Param(True, type="boolean"),
+    },
+) as dag:
+    list_jobs = QianfanDescribeFineTuningJobsOperator(task_id="list_jobs", limit=None)
+
+    @task
+    def select_old_jobs(jobs: list[dict[str, Any]], params: dict[str, Any] | None = None) -> list[str]:
+        """Return the ids of the jobs to delete."""
+        assert params is not None
+        limit = datetime.now(UTC) - timedelta(days=params["older_than_days"])
+        old = [
+            job
+            for job in jobs
+            if (job["name"] or "").startswith(params["name_prefix"])
+            and job["create_time"]
+            and datetime.fromisoformat(job["create_time"]) <= limit
+        ]
+        for job in old:
+            print("old:", job["fine_tuning_job_id"], job["name"], job["create_time"])
+        return [] if params["dry_run"] else [job["fine_tuning_job_id"] for job in old]
+
+    old_jobs = select_old_jobs(list_jobs.output)
+
+    list_tasks = QianfanDescribeFineTuningTasksOperator.partial(task_id="list_tasks", limit=None).expand(
+        fine_tuning_job_id=old_jobs
+    )
+
+    @task(trigger_rule="none_failed")
+    def select_running_tasks(tasks_by_job: Any) -> list[str]:
+        """Return the ids of the tasks to stop."""
+        return [
+            row["fine_tuning_task_id"]
+            for rows in tasks_by_job or []
+            for row in rows
+            if row["run_status"] in ("Waiting", "Running")
+        ]
+
+    # [START howto_operator_stop_fine_tuning_task]
+    stop_tasks = QianfanStopFineTuningTaskOperator.partial(task_id="stop_tasks", if_missing="ignore").expand(
+        fine_tuning_task_id=select_running_tasks(list_tasks.output)
+    )
+    # [END howto_operator_stop_fine_tuning_task]
+
+    delete_jobs = QianfanDeleteFineTuningJobOperator.partial(
+        task_id="delete_jobs", if_missing="ignore", trigger_rule="none_failed"
+    ).expand(fine_tuning_job_id=old_jobs)
+
+    stop_tasks >> delete_jobs

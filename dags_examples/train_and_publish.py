@@ -1,0 +1,109 @@
+"""Train a model on Qianfan and publish it: job, task, wait, model set, version, wait until it is Ready.
+
+Waiting happens in the triggerer, so no worker is held while the training runs. The tasks that create something
+have no retries: a second attempt could start, and be billed for, a second training.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param
+
+from airflow_qianfan.operators.finetuning import (
+    QianfanCreateFineTuningJobOperator,
+    QianfanCreateFineTuningTaskOperator,
+)
+from airflow_qianfan.operators.model import (
+    QianfanCreateCustomModelOperator,
+    QianfanCreateCustomModelSetOperator,
+)
+from airflow_qianfan.sensors.finetuning import QianfanFineTuningTaskSensor
+from airflow_qianfan.sensors.model import QianfanModelSensor
+
+with DAG(
+    dag_id="train_and_publish",
+    description="Fine-tune a model on Qianfan and publish the best checkpoint as a model version",
+    schedule=None,
+    catchup=False,
+    tags=["qianfan", "example"],
+    doc_md=__doc__,
+    params={
+        "model": Param("ERNIE-Speed-8K", type="string", description="Base model"),
+        "train_mode": Param("SFT", type="string", description="SFT, PostPretrain, DPO, KTO …"),
+        "parameter_scale": Param("LoRA", type="string", description="FullFineTuning, LoRA …"),
+        "hyper_parameter_config": Param(
+            {"epoch": 1, "learningRate": 0.0003, "maxSeqLen": 4096},
+            type="object",
+            description="Depends on model, mode and scale",
+        ),
+        "dataset_version_id": Param(
+            "ds-0123456789abcdef", type="string", description="Published version of a data set"
+        ),
+        "poll_interval": Param(30, type="number", minimum=1, description="Seconds between two looks"),
+    },
+    render_template_as_native_obj=True,
+) as dag:
+    # At most 20 characters, and unique in the account.
+    name = "sft-{{ dag_run.run_after.strftime('%y%m%d%H%M%S') }}"
+
+    # [START howto_operator_create_fine_tuning_job]
+    create_job = QianfanCreateFineTuningJobOperator(
+        task_id="create_job",
+        name=name,
+        model="{{ params.model }}",
+        train_mode="{{ params.train_mode }}",
+        description="Airflow: {{ dag.dag_id }}, {{ run_id }}",
+    )
+    # [END howto_operator_create_fine_tuning_job]
+
+    # [START howto_operator_create_fine_tuning_task]
+    create_task = QianfanCreateFineTuningTaskOperator(
+        task_id="create_task",
+        fine_tuning_job_id=create_job.output["fine_tuning_job_id"],
+        parameter_scale="{{ params.parameter_scale }}",
+        hyper_parameter_config="{{ params.hyper_parameter_config }}",
+        dataset_config={
+            "sourceType": "Platform",
+            "versions": [{"versionId": "{{ params.dataset_version_id }}"}],
+            "splitRatio": 20,
+        },
+    )
+    # [END howto_operator_create_fine_tuning_task]
+
+    # [START howto_sensor_fine_tuning_task]
+    wait_for_training = QianfanFineTuningTaskSensor(
+        task_id="wait_for_training",
+        fine_tuning_task_id=create_task.output["fine_tuning_task_id"],
+        deferrable=True,
+        timeout=3 * 24 * 60 * 60,
+        retries=2,
+    )
+    # [END howto_sensor_fine_tuning_task]
+
+    create_model_set = QianfanCreateCustomModelSetOperator(
+        task_id="create_model_set",
+        model_set_name=name,
+        model_type="Text2Text",
+    )
+
+    # [START howto_operator_create_custom_model]
+    publish_model = QianfanCreateCustomModelOperator(
+        task_id="publish_model",
+        model_set_id=create_model_set.output["model_set_id"],
+        fine_tuning_task_id=wait_for_training.output["fine_tuning_task_id"],
+        checkpoint_step=wait_for_training.output["best_checkpoint_step"],
+        description="Airflow: {{ dag.dag_id }}",
+    )
+    # [END howto_operator_create_custom_model]
+
+    # [START howto_sensor_model]
+    wait_until_ready = QianfanModelSensor(
+        task_id="wait_until_ready",
+        model_id=publish_model.output["model_id"],
+        deferrable=True,
+        timeout=60 * 60,
+        retries=2,
+    )
+    # [END howto_sensor_model]
+
+    wait_for_training >> create_model_set
+    publish_model >> wait_until_ready
