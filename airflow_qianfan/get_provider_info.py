@@ -50,6 +50,21 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_qianfan.links.QianfanFineTuningTaskLink",
             "airflow_qianfan.links.QianfanModelLink",
         ],
+        "config": {
+            "qianfan": {
+                "description": "Settings of the Baidu Qianfan provider.",
+                "options": {
+                    "poll_interval": {
+                        "description": "Seconds between two looks at a training or a model, "
+                        "where a sensor does not set its own poke_interval.",
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": "60",
+                        "default": "30",
+                    }
+                },
+            }
+        },
         "connection-types": [
             {
                 "connection-type": "qianfan",

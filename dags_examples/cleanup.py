@@ -1,11 +1,12 @@
 """Delete old fine-tuning jobs: list them, stop what still runs, delete the rest.
 
-Only jobs whose name starts with ``name_prefix`` are touched. ``dry_run`` is on by default: then the DAG only says what
-it would delete.
+Only jobs whose name starts with ``name_prefix`` are touched. ``dry_run`` is on by default: then the DAG only
+says what it would delete.
 """
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,8 @@ from airflow_qianfan.operators.finetuning import (
     QianfanDescribeFineTuningTasksOperator,
     QianfanStopFineTuningTaskOperator,
 )
+
+log = logging.getLogger(__name__)
 
 with DAG(
     dag_id="cleanup",
@@ -34,9 +37,9 @@ with DAG(
     list_jobs = QianfanDescribeFineTuningJobsOperator(task_id="list_jobs", limit=None)
 
     @task
-    def select_old_jobs(jobs: list[dict[str, Any]], params: dict[str, Any] | None = None) -> list[str]:
+    def select_old_jobs(jobs: list[dict[str, Any]], **context: Any) -> list[str]:
         """Return the ids of the jobs to delete."""
-        assert params is not None
+        params = context["params"]
         limit = datetime.now(UTC) - timedelta(days=params["older_than_days"])
         old = [
             job
@@ -46,7 +49,7 @@ with DAG(
             and datetime.fromisoformat(job["create_time"]) <= limit
         ]
         for job in old:
-            print("old:", job["fine_tuning_job_id"], job["name"], job["create_time"])
+            log.info("Old: %s (%s), created %s", job["fine_tuning_job_id"], job["name"], job["create_time"])
         return [] if params["dry_run"] else [job["fine_tuning_job_id"] for job in old]
 
     old_jobs = select_old_jobs(list_jobs.output)

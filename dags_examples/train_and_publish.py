@@ -1,7 +1,7 @@
 """Train a model on Qianfan and publish it: job, task, wait, model set, version, wait until it is Ready.
 
-Waiting happens in the triggerer, so no worker is held while the training runs. The tasks that create something
-have no retries: a second attempt could start, and be billed for, a second training.
+Waiting happens in the triggerer, so no worker is held while the training runs. The tasks that create
+something have no retries: a second attempt could start, and be billed for, a second training.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ with DAG(
         "dataset_version_id": Param(
             "ds-0123456789abcdef", type="string", description="Published version of a data set"
         ),
-        "poll_interval": Param(30, type="number", minimum=1, description="Seconds between two looks"),
     },
     render_template_as_native_obj=True,
 ) as dag:

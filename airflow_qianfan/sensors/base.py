@@ -34,7 +34,8 @@ class QianfanSensor(BaseSensorOperator):
     :param deferrable: wait in the triggerer instead of on a worker.
     :param max_poll_failures: how many failures in a row to bear. In reschedule mode every look is a process
         of its own, so failures are borne until ``timeout``.
-    :param poke_interval: seconds between two looks.
+    :param poke_interval: seconds between two looks; None takes ``[qianfan] poll_interval`` of Airflow's
+        configuration, which is 30.
     :param kwargs: see ``BaseSensorOperator``; ``timeout`` holds in all modes.
     """
 
@@ -47,10 +48,12 @@ class QianfanSensor(BaseSensorOperator):
         qianfan_conn_id: str = QianfanHook.default_conn_name,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         max_poll_failures: int = 10,
-        poke_interval: timedelta | float = 30.0,
+        poke_interval: timedelta | float | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
+        if poke_interval is None:
+            poke_interval = conf.getfloat("qianfan", "poll_interval", fallback=30.0)
         super().__init__(poke_interval=poke_interval, **kwargs)
         self.qianfan_conn_id = qianfan_conn_id
         self.deferrable = deferrable
