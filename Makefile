@@ -1,11 +1,41 @@
-# `make demo` and `make test` need only Python 3.11 (or newer) with pip; all else is installed into .venv.
+# `make demo` and `make test` need only Python 3.11 or newer with pip; all else is installed into .venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: venv
-venv: .venv/.installed
+.PHONY: help demo up test lint types format constraints clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
+
+demo: .venv/.installed  ## train and publish a model on a real Airflow, against the emulator
+	@$(BIN)/python -m demo
+
+up: .venv/.installed  ## like demo, and leave Airflow and the emulator running until Ctrl-C
+	@$(BIN)/python -m demo --keep
+
+test: lint types  ## lint, types and all tests
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.installed  ## mypy --strict
+	$(BIN)/mypy
+
+format: .venv/.installed  ## let ruff format and fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints: .venv/.installed  ## write .ci/constraints.txt anew, with the newest versions
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade \
+		--extra dev --output-file .ci/constraints.txt pyproject.toml
+
+clean:  ## remove all that the other commands made
+	rm -rf .venv .airflow-* dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/.installed: pyproject.toml .ci/constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints .ci/constraints.txt --editable '.[dev]'
