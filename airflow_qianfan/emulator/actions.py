@@ -1,0 +1,188 @@
+"""What all actions share: the call they answer, reading its body, cutting a list into pages."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from airflow_qianfan.emulator.choices import ApiError, Choices, Refusal, bad_parameter
+from airflow_qianfan.emulator.records import Record
+from airflow_qianfan.emulator.store import Store
+
+DEFAULT_PAGE = 10
+LARGEST_PAGE = 100
+_MAX_DEPTH = 64
+
+RecordT = TypeVar("RecordT", bound=Record)
+Text = Annotated[str, Field(min_length=1)]
+
+
+@dataclass
+class Call:
+    """One call of an action.
+
+    :param body: the JSON object that was sent.
+    :param store: what the service knows.
+    :param now: time at which the service is seen, in seconds since the epoch.
+    :param choices: what the documents leave open.
+    :param task_seconds: how long a new task takes.
+    :param model_seconds: how long a new model takes.
+    :param ids: filled by the action: the objects it was about, for the journal.
+    :param effect: set by the action if it changed something.
+    :param past: whether ``now`` lies back, so that objects which came later are not seen.
+    """
+
+    body: dict[str, Any]
+    store: Store
+    now: float
+    choices: Choices
+    task_seconds: float
+    model_seconds: float
+    ids: dict[str, Any] = field(default_factory=dict)
+    effect: bool = False
+    past: bool = False
+
+    def find(self, records: Mapping[str, RecordT], member: str, record_id: str) -> RecordT:
+        """Return the record with an id.
+
+        :raises ApiError: if there is none, or it did not exist yet at ``now``.
+        """
+        self.ids[member] = record_id
+        record = records.get(record_id)
+        if record is None or not self._exists(record):
+            raise ApiError(self.choices.missing, f"The {member} does not exist.")
+        return record
+
+    def seen(self, records: Mapping[str, RecordT]) -> list[RecordT]:
+        """Return the records that existed at ``now``, oldest first."""
+        return [record for record in records.values() if self._exists(record)]
+
+    def _exists(self, record: Record) -> bool:
+        # Only then: a system clock that is set back must not hide anything.
+        return not self.past or record.created <= self.now
+
+    def put(self, record: Record) -> None:
+        """Add or change a record."""
+        self.effect = True
+        self.store.put(record)
+
+    def remove(self, record: Record) -> None:
+        """Delete a record."""
+        self.effect = True
+        self.store.remove(record)
+
+    def wrong_state(self, message: str) -> ApiError:
+        """Return the error for an object that is in the wrong state."""
+        return ApiError(self.choices.wrong_state, message)
+
+
+Action = Callable[[Call], Any]
+"""Answers a call with the ``result`` of the envelope, or raises ApiError."""
+
+
+class Body(BaseModel):
+    """A request body: exact JSON types, unrecognised members ignored, null the same as absent."""
+
+    model_config = ConfigDict(
+        strict=True, extra="ignore", alias_generator=to_camel, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+
+class Page(Body):
+    """The members with which a list is paged."""
+
+    marker: str | None = None
+    max_keys: int | None = Field(default=None, ge=1)
+    page_reverse: bool | None = None
+
+
+BodyT = TypeVar("BodyT", bound=Body)
+
+
+def parse_json(data: bytes) -> dict[str, Any]:
+    """Return the JSON object of a request body; no body at all stands for an empty object.
+
+    :raises ApiError: if it is not JSON, not an object, or nested too deeply to be meant seriously.
+    """
+    try:
+        value = json.loads(data.decode() or "{}", parse_constant=_no_constant, parse_float=_finite)
+        _check(value)
+    except (ValueError, RecursionError):
+        raise ApiError(Refusal(400, "MalformedJSON"), "The body is not valid JSON.") from None
+    if not isinstance(value, dict):
+        raise bad_parameter("body")
+    return value
+
+
+def parse(cls: type[BodyT], body: dict[str, Any]) -> BodyT:
+    """Check a request body.
+
+    :raises ApiError: naming the member that is missing or unsuitable.
+    """
+    try:
+        return cls.model_validate(body)
+    except ValidationError as error:
+        location = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
+        names = [name for name in location if isinstance(name, str)]
+        raise bad_parameter(names[-1]) from None
+
+
+def page(
+    records: Sequence[RecordT], request: Page, newest_first: bool
+) -> tuple[list[RecordT], dict[str, Any]]:
+    """Return the records of one page and its ``pageInfo``.
+
+    :param records: all of them, oldest first.
+    :param request: which page.
+    :param newest_first: the order without ``pageReverse``.
+    """
+    ordered = list(records)
+    if newest_first != bool(request.page_reverse):
+        ordered.reverse()
+    start = 0
+    if request.marker:
+        ids = [record.id for record in ordered]
+        if request.marker not in ids:
+            raise bad_parameter("marker")
+        start = ids.index(request.marker)
+    size = min(request.max_keys or DEFAULT_PAGE, LARGEST_PAGE)
+    info: dict[str, Any] = {
+        "marker": request.marker or "",
+        "maxKeys": size,
+        "isTruncated": start + size < len(ordered),
+    }
+    if info["isTruncated"]:
+        info["nextMarker"] = ordered[start + size].id
+    return ordered[start : start + size], info
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("number out of range")
+    return value
+
+
+def _check(value: Any, depth: int = 0) -> None:
+    """Refuse what could not be written back: half a surrogate pair, or too much depth."""
+    if depth > _MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            name.encode()
+            _check(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check(item, depth + 1)

@@ -1,0 +1,175 @@
+"""The HTTP side: the API's paths, and the administration under ``/_emulator/``."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from airflow_qianfan.emulator import service as core
+from airflow_qianfan.emulator.faults import Fault
+
+Address = tuple[str, int]
+Connections = dict[Address, asyncio.Transport]
+"""Open connections by the address of the client, so that a fault can cut one."""
+
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Advance(BaseModel):
+    """Body of ``POST /_emulator/clock``: how many seconds to move the clock."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    advance: float = Field(ge=0)
+
+
+class Api:
+    """The API's paths, as an ASGI application that can also refuse to answer."""
+
+    def __init__(self, service: core.Service, connections: Connections) -> None:
+        self._service = service
+        self._connections = connections
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        http = Request(scope, receive)
+        try:
+            body = await read(http, self._service.choices.max_body_bytes)
+        except ClientDisconnect:
+            return
+        request = core.Request(
+            http.method,
+            scope.get("raw_path") or scope["path"].encode(),
+            scope["query_string"],
+            list(scope["headers"]),
+            body,
+        )
+        answer = self._service.answer(request)
+        if answer.hold:
+            await wait_for_disconnect(receive, answer.hold)
+        if answer.status is None:
+            cut(self._connections.get(scope["client"]))
+            await wait_for_disconnect(receive, 1.0)
+            return
+        headers = dict(answer.headers)
+        if body is None:
+            headers["Connection"] = "close"
+        await Response(answer.body, answer.status, headers)(scope, receive, send)
+
+
+class Admin:
+    """The paths under ``/_emulator/``. They are not signed and exist on the emulator only."""
+
+    def __init__(self, service: core.Service) -> None:
+        self._service = service
+        self._orders: TypeAdapter[list[Fault]] = TypeAdapter(list[Fault])
+
+    def routes(self) -> list[Route]:
+        """Return the paths."""
+        return [
+            Route("/_emulator/health", self.health),
+            Route("/_emulator/journal", self.journal),
+            Route("/_emulator/faults", self.faults, methods=["GET", "POST", "DELETE"]),
+            Route("/_emulator/clock", self.clock, methods=["GET", "POST"]),
+            Route("/_emulator/reset", self.reset, methods=["POST"]),
+        ]
+
+    async def health(self, request: Request) -> Response:
+        """Tell that the emulator runs."""
+        return JSONResponse({"status": "ok"})
+
+    async def journal(self, request: Request) -> Response:
+        """Return the journal."""
+        with self._service.lock:
+            return JSONResponse(self._service.store.journal)
+
+    async def faults(self, request: Request) -> Response:
+        """Return, order (an object or a list of them) or drop faults."""
+        with self._service.lock:
+            if request.method == "DELETE":
+                self._service.faults.clear()
+            if request.method == "POST":
+                body = await read(request, self._service.choices.max_body_bytes) or b""
+                text = body.strip()
+                orders = self._orders.validate_json(text if text.startswith(b"[") else b"[" + text + b"]")
+                for order in orders:
+                    self._service.faults.add(order)
+            return JSONResponse([order.model_dump() for order in self._service.faults.orders])
+
+    async def clock(self, request: Request) -> Response:
+        """Return the time of the service, after moving it if so asked."""
+        with self._service.lock:
+            if request.method == "POST":
+                body = await read(request, self._service.choices.max_body_bytes) or b""
+                self._service.store.advance(Advance.model_validate_json(body).advance)
+            store = self._service.store
+            return JSONResponse({"now": store.now(), "offset": store.offset})
+
+    async def reset(self, request: Request) -> Response:
+        """Forget everything, the ordered faults included."""
+        with self._service.lock:
+            self._service.store.reset()
+            self._service.faults.clear()
+        return JSONResponse({"status": "ok"})
+
+
+def create_app(service: core.Service, connections: Connections | None = None) -> Starlette:
+    """Return the ASGI application of an emulator.
+
+    :param service: what answers.
+    :param connections: open connections by client; without them, faults cannot cut one.
+    """
+    api = Api(service, {} if connections is None else connections)
+    handlers: dict[Any, Callable[[Request, Exception], Response]] = {
+        ValidationError: _bad_order,
+        ValueError: _bad_order,
+    }
+    routes = [*Admin(service).routes(), Route("/{path:path}", api)]
+    return Starlette(routes=routes, exception_handlers=handlers)
+
+
+async def read(request: Request, limit: int) -> bytes | None:
+    """Return the body of a request, None if it is larger than ``limit`` bytes."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            return None
+    return bytes(body)
+
+
+async def wait_for_disconnect(receive: Receive, seconds: float) -> None:
+    """Wait until the client is gone, or some seconds have passed."""
+    try:
+        async with asyncio.timeout(seconds):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+    except TimeoutError:
+        return
+
+
+def cut(transport: asyncio.Transport | None) -> None:
+    """Close a connection at once with a TCP reset."""
+    if transport is None:
+        return
+    raw = transport.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
+
+
+def _bad_order(request: Request, error: Exception) -> Response:
+    detail = (
+        error.errors(include_url=False, include_input=False, include_context=False)
+        if (isinstance(error, ValidationError))
+        else str(error)
+    )
+    return JSONResponse({"error": detail}, status_code=400)

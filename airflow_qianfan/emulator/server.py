@@ -1,0 +1,270 @@
+"""The emulator as a Python object: an HTTP server in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow_qianfan.emulator.auth import Credentials
+from airflow_qianfan.emulator.choices import Choices
+from airflow_qianfan.emulator.faults import Fault
+from airflow_qianfan.emulator.finetuning import job_row, task_detail
+from airflow_qianfan.emulator.model import model_detail
+from airflow_qianfan.emulator.service import Service
+from airflow_qianfan.emulator.store import Store
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from airflow_qianfan.emulator.app import Connections
+
+ACCESS_KEY = "ALTAKEMULATOR0000000000"
+SECRET_KEY = "5ec0e7e0000000000000000000000000"  # noqa: S105 - opens nothing but an emulator
+_START_SECONDS = 20.0
+_STOP_SECONDS = 5.0
+_SMALL_MODEL_SECONDS = 2.0
+
+
+class QianfanEmulator:
+    """A local Qianfan with its own HTTP server. Use it in a ``with`` statement, or call start and stop.
+
+    After a stop it can be started again, on the same port and with the same state.
+
+    :param task_seconds: how long a fine-tuning task takes, in seconds.
+    :param model_seconds: how long a model takes to become ready; default: as a task, but at most 2 seconds.
+    :param access_key: id of the key that clients sign with.
+    :param secret_key: its secret.
+    :param session_token: token that clients must send with that key.
+    :param read_only_keys: id and secret of further keys, which may only use actions that begin with Describe.
+    :param state: file that keeps everything over a restart; without it all is forgotten.
+    :param host: address to listen on. The administration is open to all who reach it.
+    :param port: port to listen on; 0 for a free one.
+    :param choices: answers where the documents of the service leave them open.
+    :param clock: returns the time in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        task_seconds: float = 10.0,
+        model_seconds: float | None = None,
+        access_key: str = ACCESS_KEY,
+        secret_key: str = SECRET_KEY,
+        session_token: str | None = None,
+        read_only_keys: Mapping[str, str] | None = None,
+        state: str | Path | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        choices: Choices | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if model_seconds is None:
+            model_seconds = min(task_seconds, _SMALL_MODEL_SECONDS)
+        self.access_key = access_key
+        self.secret_key = secret_key
+        self.session_token = session_token
+        self.host = host
+        self.port = port
+        self._service = Service(
+            Store(Path(state) if state is not None else None, clock),
+            Credentials(access_key, secret_key, session_token, dict(read_only_keys or {})),
+            choices or Choices(),
+            task_seconds,
+            model_seconds,
+        )
+        self._connections: Connections = {}
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listen, and return when requests are answered.
+
+        :raises ImportError: if the extra ``emulator`` is not installed.
+        :raises OSError: if the address cannot be used.
+        :raises StateError: if the state file cannot be used.
+        """
+        if self._thread is not None:
+            return
+        try:
+            import uvicorn
+            from uvicorn.protocols.http.h11_impl import H11Protocol
+
+            from airflow_qianfan.emulator.app import create_app
+        except ImportError as error:
+            hint = f"{error.name} is missing: pip install 'airflow-provider-qianfan[emulator]'"
+            raise ImportError(hint, name=error.name) from error
+
+        connections = self._connections
+
+        class Protocol(H11Protocol):
+            def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+                # asyncio does this only for sockets it made itself; without it an answer takes 40 ms.
+                raw = transport.get_extra_info("socket")
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                super().connection_made(transport)
+                if self.client is not None:
+                    connections[self.client] = transport
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                if self.client is not None:
+                    connections.pop(self.client, None)
+                super().connection_lost(exc)
+
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listener = socket.create_server((self.host, self.port), family=family, backlog=512)
+        try:
+            self._service.store.open()
+        except BaseException:
+            listener.close()
+            raise
+        self.port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            create_app(self._service, connections),
+            http=Protocol,
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._serve, args=[listener], name="qianfan-emulator", daemon=True
+        )
+        self._thread.start()
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("the emulator's HTTP server did not start")
+            time.sleep(0.005)
+
+    def _serve(self, listener: socket.socket) -> None:
+        async def serve() -> None:
+            assert self._server is not None  # noqa: S101 - set before the thread starts
+            self._loop = asyncio.get_running_loop()
+            await self._server.serve(sockets=[listener])
+
+        asyncio.run(serve())
+
+    def stop(self) -> None:
+        """Cut all connections, stop listening and let go of the state file."""
+        if self._thread is None or self._server is None or self._loop is None:
+            return
+        self._server.should_exit = True
+        self._loop.call_soon_threadsafe(self._cut_connections)
+        self._thread.join(_STOP_SECONDS)
+        self._service.store.close()
+        self._server = self._thread = self._loop = None
+
+    def _cut_connections(self) -> None:
+        for transport in list(self._connections.values()):
+            transport.abort()
+
+    @property
+    def endpoint(self) -> str:
+        """Base URL, without a slash at the end."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - not listening
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def connection_json(self) -> str:
+        """The Airflow connection to this emulator, as the value of an ``AIRFLOW_CONN_…`` variable."""
+        connection: dict[str, Any] = {
+            "conn_type": "qianfan",
+            "login": self.access_key,
+            "password": self.secret_key,
+            "host": self.endpoint,
+        }
+        if self.session_token:
+            connection["extra"] = {"session_token": self.session_token}
+        return json.dumps(connection)
+
+    @property
+    def journal(self) -> list[dict[str, Any]]:
+        """Every call so far, oldest first.
+
+        ``seq``, ``time`` (seconds since the epoch, by the clock of the service), ``action``, ``request_id``,
+        ``status`` (None if the connection was cut), ``code`` of a refusal, ``outcome`` (ok, refused, fault),
+        ``ids``, ``effect`` (whether something changed) and ``fault`` (its kind).
+        """
+        with self._service.lock:
+            return [dict(entry) for entry in self._service.store.journal]
+
+    @property
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs as the service shows them, each with the ``request`` that created it, oldest first."""
+        with self._service.lock:
+            return [{**job_row(job), "request": job.request} for job in self._service.store.jobs.values()]
+
+    @property
+    def tasks(self) -> list[dict[str, Any]]:
+        """All tasks as the service shows them, each with the ``request`` that created it, oldest first."""
+        store = self._service.store
+        with self._service.lock:
+            return [
+                {**task_detail(task, store.jobs[task.job_id], store.now()), "request": task.request}
+                for task in store.tasks.values()
+            ]
+
+    @property
+    def models(self) -> list[dict[str, Any]]:
+        """All models as the service shows them, each with the ``request`` that created it, oldest first."""
+        store = self._service.store
+        with self._service.lock:
+            return [
+                {**model_detail(model, store.now()), "request": model.request}
+                for model in store.models.values()
+            ]
+
+    def fail_next(self, action: str = "*", *, kind: str, count: int | None = 1, **options: Any) -> None:
+        """Order a fault; the members of ``Fault`` in ``emulator/faults.py`` are the options.
+
+        :param action: name of the action it hits, ``*`` for any.
+        :param kind: what happens.
+        :param count: how many calls it hits; None for no end.
+        :param options: ``probability``, ``seconds``, ``status``, ``code``, ``effect`` and others.
+        :raises ValueError: if there is no such fault, or it could never hit.
+        """
+        fault = Fault.model_validate({"action": action, "kind": kind, "count": count, **options})
+        with self._service.lock:
+            self._service.faults.add(fault)
+
+    def clear_faults(self) -> None:
+        """Drop all ordered faults."""
+        with self._service.lock:
+            self._service.faults.clear()
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock of the service forward. Signatures are still checked by the real clock."""
+        with self._service.lock:
+            self._service.store.advance(seconds)
+
+    def reset(self) -> None:
+        """Forget all objects, the journal, the moved clock and the ordered faults."""
+        with self._service.lock:
+            self._service.store.reset()
+            self._service.faults.clear()

@@ -1,0 +1,185 @@
+"""The service behind the HTTP layer: one signed call in, one answer out, everything written down."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_qianfan.api.signing import parse_query
+from airflow_qianfan.emulator import finetuning, model
+from airflow_qianfan.emulator.actions import Action, Call, parse_json
+from airflow_qianfan.emulator.auth import Credentials, Headers, authenticate
+from airflow_qianfan.emulator.choices import ApiError, Choices, Refusal
+from airflow_qianfan.emulator.faults import KEEPS_ANSWER, Answer, Fault, Faults, change_result, fault_answer
+from airflow_qianfan.emulator.store import Store
+
+logger = logging.getLogger("airflow_qianfan.emulator")
+
+ROUTES: dict[bytes, dict[str, Action]] = {
+    b"/v2/finetuning": finetuning.ACTIONS,
+    b"/v2/model": model.ACTIONS,
+}
+_MAX_LOGGED = 64
+
+
+@dataclass
+class Request:
+    """A request as it came over the wire. ``body`` is None if it was too large to be read.
+
+    :param path: percent-encoded path.
+    :param query: query string.
+    :param headers: names in lower case and values.
+    """
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Headers
+    body: bytes | None
+
+
+class Service:
+    """All of the emulator but HTTP. Its methods may be called from any thread.
+
+    :param store: where the state is kept.
+    :param credentials: the known keys.
+    :param choices: what the documents leave open.
+    :param task_seconds: how long a new fine-tuning task takes.
+    :param model_seconds: how long a new model takes to become ready.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        credentials: Credentials,
+        choices: Choices,
+        task_seconds: float,
+        model_seconds: float,
+    ) -> None:
+        self.store = store
+        self.credentials = credentials
+        self.choices = choices
+        self.task_seconds = task_seconds
+        self.model_seconds = model_seconds
+        self.faults = Faults(frozenset(name for actions in ROUTES.values() for name in actions))
+        self.lock = threading.RLock()
+
+    def answer(self, request: Request) -> Answer:
+        """Answer one call of the API and write it into the journal."""
+        request_id = str(uuid.uuid4())
+        with self.lock:
+            entry: dict[str, Any] = {
+                "time": self.store.now(),
+                "action": _action_name(request.query),
+                "request_id": request_id,
+                "status": None,
+                "code": None,
+                "outcome": "ok",
+                "ids": {},
+                "effect": False,
+                "fault": None,
+            }
+            try:
+                answer = self._act(request, entry)
+            except ApiError as error:
+                answer = _refusal(error, entry)
+            except Exception:
+                logger.exception("the emulator failed in %s", entry["action"])
+                answer = _refusal(ApiError(Refusal(500, "InternalError"), "The emulator failed."), entry)
+            entry["status"] = answer.status
+            self.store.commit(entry)
+        answer.headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "x-bce-request-id": request_id,
+            **answer.headers,
+        }
+        _log(entry)
+        return answer
+
+    def _act(self, request: Request, entry: dict[str, Any]) -> Answer:
+        action = self._admit(request, entry["action"])
+        fault = self.faults.take(entry["action"])
+        entry["fault"] = fault.kind if fault else None
+        if fault is None or fault.takes_effect:
+            answer = self._run(action, request, fault, entry)
+        if fault is None or fault.kind in KEEPS_ANSWER:
+            return answer
+        entry["outcome"] = "fault"
+        return fault_answer(fault, entry["request_id"])
+
+    def _admit(self, request: Request, name: str) -> Action:
+        """Check everything about a request but its JSON, and return its action."""
+        choices = self.choices
+        actions = ROUTES.get(request.path)
+        if actions is None:
+            raise ApiError(choices.unknown_route, "There is no such path.")
+        if request.method != "POST":
+            raise ApiError(choices.wrong_method, "The method must be POST.")
+        if request.body is None:
+            raise ApiError(choices.too_large, f"The body is larger than {choices.max_body_bytes} bytes.")
+        access_key = authenticate(
+            self.credentials,
+            choices,
+            request.method,
+            request.path,
+            request.query,
+            request.headers,
+            # Signatures follow the real clock, because clients do not know of an advanced one.
+            self.store.clock(),
+        )
+        if name not in actions:
+            raise ApiError(choices.unknown_action, "There is no such action on this path.")
+        if not name.startswith("Describe") and not self.credentials.may_write(access_key):
+            raise ApiError(Refusal(403, "AccessDenied"), "The key may only read.")
+        return actions[name]
+
+    def _run(self, action: Action, request: Request, fault: Fault | None, entry: dict[str, Any]) -> Answer:
+        past = fault is not None and fault.kind == "stale"
+        call = Call(
+            body={},
+            store=self.store,
+            now=self.store.now() - (fault.seconds if fault is not None and past else 0.0),
+            choices=self.choices,
+            task_seconds=self.task_seconds,
+            model_seconds=self.model_seconds,
+            past=past,
+        )
+        try:
+            call.body = parse_json(request.body or b"")
+            result = action(call)
+        except ApiError as error:
+            answer = _refusal(error, entry)
+        else:
+            if fault is not None:
+                result = change_result(fault, result)
+            answer = Answer(200, json.dumps({"requestId": entry["request_id"], "result": result}).encode())
+        finally:
+            entry["ids"], entry["effect"] = call.ids, call.effect
+        if fault is not None and fault.kind == "timeout":
+            answer.hold = fault.seconds
+        return answer
+
+
+def _action_name(query: bytes) -> str:
+    """Return the value of Action if there is exactly one.
+
+    The signature does not cover the order of two of them.
+    """
+    names = [value for name, value in parse_query(query) if name == b"Action"]
+    return names[0].decode(errors="replace")[:_MAX_LOGGED] if len(names) == 1 else ""
+
+
+def _refusal(error: ApiError, entry: dict[str, Any]) -> Answer:
+    entry["outcome"], entry["code"] = "refused", error.refusal.code
+    body = {"requestId": entry["request_id"], "code": error.refusal.code, "message": error.message}
+    return Answer(error.refusal.status, json.dumps(body).encode(), dict(error.headers))
+
+
+def _log(entry: dict[str, Any]) -> None:
+    if logger.isEnabledFor(logging.INFO):
+        ids = " ".join(f"{name}={value!r}" for name, value in entry["ids"].items())
+        logger.info("%r %s %s %s", entry["action"], entry["status"], entry["code"] or entry["outcome"], ids)

@@ -1,0 +1,85 @@
+"""Whatever a correctly signed body holds, the answer is one the documents describe."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_qianfan.emulator.service import ROUTES
+
+ACTIONS = [action for actions in ROUTES.values() for action in actions]
+MEMBERS = [
+    "name", "description", "model", "trainMode", "marker", "maxKeys", "pageReverse", "jobId", "taskId",
+    "hyperParameterConfig", "datasetConfig", "sourceType", "versions", "versionId", "splitRatio",
+    "samplingRate", "incrementTaskId", "incrementCheckpointStep", "modelConfig", "modelSetName", "modelSetId",
+    "modelType",
+    "labels", "trainMeta", "importMeta", "step", "checkpointStep", "bucket", "objectPath", "modelFormat",
+    "modelApplicationType", "chatConf", "customSpec", "advancedSettings", "modelId", "saveStep",
+]  # fmt: skip
+WORDS = [
+    "SFT",
+    "Train",
+    "Import",
+    "Platform",
+    "Bos",
+    "Text2Text",
+    "chat",
+    "Safetensors",
+    "微调",
+    "a\x00b",
+    "fail",
+]
+
+
+@pytest.fixture
+def lived_in(local):
+    """Some objects, so that ids can be hit."""
+    task_id = local.done_task()
+    local.task(local.job("second"))
+    local.ok(
+        "CreateCustomModel",
+        modelSetId=local.model_set(),
+        sourceType="Train",
+        trainMeta={"taskId": task_id},
+    )
+    return local
+
+
+@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_json_body_is_answered_as_documented(lived_in, data):
+    store = lived_in.store
+    ids = [*store.jobs, *store.tasks, *store.model_sets, *store.models]
+    leaves = st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(max_size=25),
+        st.sampled_from(WORDS),
+        st.sampled_from(ids or ["none"]),
+    )
+    names = st.one_of(st.sampled_from(MEMBERS), st.text(max_size=5))
+    values = st.recursive(
+        leaves,
+        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner, max_size=4)),
+        max_leaves=12,
+    )
+    action = data.draw(st.sampled_from(ACTIONS))
+    body = data.draw(st.one_of(st.dictionaries(names, values, max_size=8), values))
+    answer = lived_in.send(action, json.dumps(body).encode())
+    content = json.loads(answer.body)
+    if answer.status == 200:
+        assert set(content) == {"requestId", "result"}
+    else:
+        assert answer.status in (400, 404)
+        assert set(content) == {"requestId", "code", "message"}
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(action=st.sampled_from(ACTIONS), body=st.binary(min_size=1, max_size=60))
+def test_any_bytes_are_answered_as_documented(local, action, body):
+    answer = local.send(action, body)
+    assert answer.status in (200, 400)
+    assert json.loads(answer.body)["requestId"]
