@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import (
 
 from airflow_qianfan.exceptions import QianfanError, QianfanWaitTimeoutError
 from airflow_qianfan.hooks.qianfan import QianfanHook
-from airflow_qianfan.triggers.base import Observation, ProgressLog, QianfanTrigger, output_of
+from airflow_qianfan.triggers.base import QianfanTrigger, Watch, output_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -59,8 +59,7 @@ class QianfanSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.max_poll_failures = max_poll_failures
         self.console_url: str | None = None
-        self._failures = 0
-        self._progress: ProgressLog | None = None
+        self._watch: Watch | None = None
 
     @cached_property
     def hook(self) -> QianfanHook:
@@ -86,7 +85,7 @@ class QianfanSensor(BaseSensorOperator):
         seen = self.poke(context)
         if not isinstance(seen, PokeReturnValue):
             self.defer(
-                trigger=self.make_trigger(deadline=time.time() + self.timeout),
+                trigger=self.make_trigger(deadline=time.time() + self.timeout, console_url=self.console_url),
                 method_name="execute_complete",
                 # The trigger's own deadline comes first; this is the net below it.
                 timeout=timedelta(seconds=self.timeout + 2 * self.poke_interval),
@@ -99,27 +98,23 @@ class QianfanSensor(BaseSensorOperator):
         :raises QianfanTerminalStateError: what was waited for failed or was stopped.
         :raises QianfanError: it could not be read.
         """
-        trigger = self.make_trigger()
+        if self._watch is None:
+            self._watch = Watch(self.make_trigger(started=self._started(context)), self.log)
+        trigger = self._watch.trigger
         try:
             seen = trigger.observe(self.hook.call(trigger.request()))
         except QianfanError as error:
-            self._failures += 1
-            if not error.transient or self._failures > self.max_poll_failures:
+            if self.reschedule and not error.transient:
+                # Each look is a process of its own here, so that nobody counts.
                 raise
-            self.log.warning(
-                "Look failed, %d of %d in a row to bear: %s", self._failures, self.max_poll_failures, error
-            )
+            self._watch.failed(error)
             return False
-        self._failures = 0
         self.console_url = seen.output.get("console_url")
-        self._log_progress(context, seen)
-        return PokeReturnValue(True, output_of(seen.event())) if seen.is_terminal else False
+        return PokeReturnValue(True, output_of(seen.event())) if self._watch.saw(seen) else False
 
-    def _log_progress(self, context: Context, seen: Observation) -> None:
-        if self._progress is None:
-            first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
-            self._progress = ProgressLog(self.log, first.timestamp() if first else time.time())
-        self._progress.update(seen, time.time())
+    def _started(self, context: Context) -> float:
+        first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+        return first.timestamp() if first else time.time()
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Take over from the trigger.

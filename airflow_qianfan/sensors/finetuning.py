@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_qianfan.exceptions import QianfanError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.links import QianfanFineTuningTaskLink
 from airflow_qianfan.sensors.base import QianfanSensor
 from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
+from airflow_qianfan.triggers.stopping import stop_training
 
 
 class QianfanFineTuningTaskSensor(QianfanSensor):
@@ -49,19 +49,12 @@ class QianfanFineTuningTaskSensor(QianfanSensor):
 
     def on_kill(self) -> None:
         """Stop the training, where ``cancel_on_kill`` asks for it."""
-        if not self.cancel_on_kill:
-            return
-        from airflow_qianfan.api.actions.finetuning import StopFineTuningTask
-
-        try:
+        if self.cancel_on_kill:
             # Airflow kills this process after 5 s, and the interrupted client may hold a lock.
-            hook = QianfanHook(self.qianfan_conn_id, timeout=3, max_retries=0)
-            hook.call(StopFineTuningTask(task_id=self.fine_tuning_task_id))
-        except QianfanError as error:
-            self.log.error(
-                "Fine-tuning task %s could not be stopped and may still run: %s",
+            stop_training(
+                QianfanHook(self.qianfan_conn_id, timeout=2, max_retries=0),
                 self.fine_tuning_task_id,
-                error,
+                "the Airflow task that waited for it was ended",
+                self.log,
+                seconds=2,
             )
-        else:
-            self.log.info("Stopped fine-tuning task %s, since this task was ended.", self.fine_tuning_task_id)

@@ -16,6 +16,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_qianfan.exceptions import (
     QianfanAPIError,
     QianfanError,
+    QianfanNotFoundError,
     QianfanPollError,
     QianfanTerminalStateError,
     QianfanWaitTimeoutError,
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 
 MAX_BACKOFF = 600.0
 """Seconds between two looks at most while looking fails."""
+
+
+MAX_NOT_FOUND = 3
+"""How many looks in a row may find nothing before it is believed."""
+
+TIMEOUT_EVENT = {"status": "timeout", "message": "the deadline passed while waiting"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ class ProgressLog:
         self._log = log
         self._started = started
         self._last: tuple[str, float | None] | None = None
-        self._first_progress: tuple[float, float] | None = None
+        self._first: tuple[float, float] | None = None
 
     def update(self, seen: Observation, now: float) -> None:
         """Take a look's result at the time ``now``, in seconds since the epoch."""
@@ -114,13 +121,13 @@ class ProgressLog:
             self._log.warning("%s is in a state that is not documented; waiting on.", seen.what)
 
     def _time_left(self, progress: float | None, now: float) -> float | None:
-        if not progress:
+        # Counts from the first look, since the waiting may begin long after the training did.
+        if self._first is None:
+            self._first = (now, progress or 0.0)
+        start, before = self._first
+        if progress is None or progress <= before:
             return None
-        if self._first_progress is None:
-            self._first_progress = (now, progress)
-            return (now - self._started) * (1 - progress) / progress
-        start, before = self._first_progress
-        return (now - start) * (1 - progress) / (progress - before) if progress > before else None
+        return (now - start) * (1 - progress) / (progress - before)
 
 
 class QianfanTrigger(BaseTrigger):
@@ -133,6 +140,7 @@ class QianfanTrigger(BaseTrigger):
     :param started: when the waiting began, in seconds since the epoch; None for now.
     :param deadline: when to give up, in seconds since the epoch; None for never.
     :param max_poll_failures: how many failures in a row to bear before giving up.
+    :param console_url: page of the console, if it is known already; every event leads to it.
     """
 
     def __init__(
@@ -143,6 +151,7 @@ class QianfanTrigger(BaseTrigger):
         started: float | None = None,
         deadline: float | None = None,
         max_poll_failures: int = 10,
+        console_url: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.qianfan_conn_id = qianfan_conn_id
@@ -150,6 +159,7 @@ class QianfanTrigger(BaseTrigger):
         self.started = time.time() if started is None else started
         self.deadline = deadline
         self.max_poll_failures = max_poll_failures
+        self.console_url = console_url
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments; they are stored unencrypted, so they hold no secret."""
@@ -159,6 +169,7 @@ class QianfanTrigger(BaseTrigger):
             "started": self.started,
             "deadline": self.deadline,
             "max_poll_failures": self.max_poll_failures,
+            "console_url": self.console_url,
         }
 
     @abstractmethod
@@ -169,46 +180,99 @@ class QianfanTrigger(BaseTrigger):
     def observe(self, result: Any) -> Observation:
         """Return what the result of :meth:`request` means."""
 
+    @abstractmethod
+    def ids(self) -> dict[str, str]:
+        """Return the id of what is looked at, under its name in operators; each event carries it."""
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: ``status`` is ``success``, ``failed``, ``timeout`` or ``error``."""
         try:
             event = await self._wait()
         except AirflowException as error:
             event = {"status": "error", "message": f"cannot read the state: {error}"}
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+        yield TriggerEvent({**event, "ids": self.ids()})  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> dict[str, Any]:
-        progress = ProgressLog(self.log, self.started)
-        failures = 0
+        watch = Watch(self, self.log)
         async with QianfanHook(self.qianfan_conn_id).async_client() as client:
             while True:
-                delay = self.poll_interval
                 try:
                     seen = self.observe(await client.call(self.request()))
                 except QianfanError as error:
-                    failures += 1
-                    if not error.transient or failures > self.max_poll_failures:
-                        raise
-                    delay = self._backoff(error, failures)
-                    self.log.warning(
-                        "Look failed, %d of %d in a row to bear: %s", failures, self.max_poll_failures, error
-                    )
+                    watch.failed(error)
                 else:
-                    failures = 0
-                    progress.update(seen, time.time())
-                    if seen.is_terminal:
+                    if watch.saw(seen):
                         return seen.event()
-                delay *= random.uniform(0.9, 1.1)  # noqa: S311 - only spreads the load
-                if self.deadline is not None:
-                    left = self.deadline - time.time()
-                    if left <= 0:
-                        return {"status": "timeout", "message": "the deadline passed while waiting"}
-                    delay = min(delay, left)
-                await asyncio.sleep(delay)
+                pause = watch.pause()
+                if pause is None:
+                    return TIMEOUT_EVENT
+                await asyncio.sleep(pause)
 
-    def _backoff(self, error: QianfanError, failures: int) -> float:
+    def wait(self, hook: QianfanHook, log: Logger) -> dict[str, Any]:
+        """Wait on a worker, and return the payload of the event.
+
+        :param hook: the hook of the task.
+        :param log: the log of the task.
+        :raises QianfanError: the state cannot be read.
+        """
+        watch = Watch(self, log)
+        while True:
+            try:
+                seen = self.observe(hook.call(self.request()))
+            except QianfanError as error:
+                watch.failed(error)
+            else:
+                if watch.saw(seen):
+                    return seen.event()
+            pause = watch.pause()
+            if pause is None:
+                return TIMEOUT_EVENT
+            time.sleep(pause)
+
+
+class Watch:
+    """Judges one look after another: whether to go on, and after which pause.
+
+    :param trigger: what is watched, and how.
+    :param log: where progress and failures are written.
+    """
+
+    def __init__(self, trigger: QianfanTrigger, log: Logger) -> None:
+        self.trigger = trigger
+        self._log = log
+        self._progress = ProgressLog(log, trigger.started)
+        self._failures = 0
+        self._delay = trigger.poll_interval
+
+    def saw(self, seen: Observation) -> bool:
+        """Take what a look showed; return whether the waiting is over."""
+        self._failures = 0
+        self._delay = self.trigger.poll_interval
+        self._progress.update(seen, time.time())
+        return seen.is_terminal
+
+    def failed(self, error: QianfanError) -> None:
+        """Take a failed look.
+
+        :raises QianfanError: this error, where it is one too many or will not go away.
+        """
+        self._failures += 1
+        # What was created a moment ago may be missing from a read that lags behind.
+        to_bear = MAX_NOT_FOUND if isinstance(error, QianfanNotFoundError) else self.trigger.max_poll_failures
+        if self._failures > to_bear or not (error.transient or isinstance(error, QianfanNotFoundError)):
+            raise error
+        self._log.warning("Look failed, %d of %d in a row to bear: %s", self._failures, to_bear, error)
         asked = error.retry_after if isinstance(error, QianfanAPIError) else None
-        return max(asked or 0.0, min(self.poll_interval * 2.0 ** (failures - 1), MAX_BACKOFF))
+        backoff = min(self.trigger.poll_interval * 2.0 ** (self._failures - 1), MAX_BACKOFF)
+        self._delay = max(asked or 0.0, backoff)
+
+    def pause(self) -> float | None:
+        """Return the seconds until the next look; None where the deadline has passed."""
+        pause = self._delay * random.uniform(0.9, 1.1)  # noqa: S311 - only spreads the load
+        if self.trigger.deadline is None:
+            return pause
+        left = self.trigger.deadline - time.time()
+        return min(pause, left) if left > 0 else None
 
 
 def _duration(seconds: float) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
-
-from airflow.sdk.exceptions import AirflowException
 
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers.base import Observation, QianfanTrigger
+from airflow_qianfan.triggers.stopping import astop_training
 
 if TYPE_CHECKING:
     from airflow_qianfan.api.actions.finetuning import (
@@ -44,6 +42,10 @@ class QianfanFineTuningTaskTrigger(QianfanTrigger):
             **arguments,
         }
 
+    def ids(self) -> dict[str, str]:
+        """Return the id of the task."""
+        return {"fine_tuning_task_id": self.fine_tuning_task_id}
+
     def request(self) -> DescribeFineTuningTask:
         """Return the request that reads the state."""
         from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTask
@@ -66,22 +68,12 @@ class QianfanFineTuningTaskTrigger(QianfanTrigger):
 
     async def on_kill(self) -> None:
         """Stop the training, where ``cancel_on_kill`` asks for it."""
-        if not self.cancel_on_kill:
-            return
-        from airflow_qianfan.api.actions.finetuning import StopFineTuningTask
-
-        try:
-            async with asyncio.timeout(ON_KILL_TIMEOUT):
-                # run() has been unwound, and its client with it.
-                hook = QianfanHook(self.qianfan_conn_id, timeout=ON_KILL_TIMEOUT / 2)
-                await hook.acall(StopFineTuningTask(task_id=self.fine_tuning_task_id))
-        except (AirflowException, TimeoutError) as error:
-            self.log.error(
-                "Fine-tuning task %s could not be stopped and may still run: %s",
+        if self.cancel_on_kill:
+            # run() has been unwound, and its client with it.
+            await astop_training(
+                QianfanHook(self.qianfan_conn_id, timeout=ON_KILL_TIMEOUT / 2),
                 self.fine_tuning_task_id,
-                error,
-            )
-        else:
-            self.log.info(
-                "Stopped fine-tuning task %s, since a user ended the Airflow task.", self.fine_tuning_task_id
+                "a user ended the Airflow task that waited for it",
+                self.log,
+                seconds=ON_KILL_TIMEOUT,
             )

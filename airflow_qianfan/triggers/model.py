@@ -26,6 +26,10 @@ class QianfanModelTrigger(QianfanTrigger):
         path, arguments = super().serialize()
         return path, {"model_id": self.model_id, **arguments}
 
+    def ids(self) -> dict[str, str]:
+        """Return the id of the version."""
+        return {"model_id": self.model_id}
+
     def request(self) -> DescribeModel:
         """Return the request that reads the state."""
         from airflow_qianfan.api.actions.model import DescribeModel
