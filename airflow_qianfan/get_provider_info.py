@@ -61,7 +61,15 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "float",
                         "example": "60",
                         "default": "30",
-                    }
+                    },
+                    "settle_seconds": {
+                        "description": "Seconds during which the result of a Create whose answer was lost is "
+                        "looked for, before it is believed not to have taken effect and is sent again.",
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": "60",
+                        "default": "30",
+                    },
                 },
             }
         },

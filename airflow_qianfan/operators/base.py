@@ -86,15 +86,18 @@ class QianfanRemovalOperator(QianfanOperator):
             answers that it did nothing.
         :raises QianfanNotFoundError: it does not exist, and ``if_missing`` does not ignore that.
         """
+        lost = False
         try:
             try:
                 self.hook.call(request)
-            except QianfanOperationFailedError:
+            except QianfanOperationFailedError as refusal:
+                lost = refusal.after_lost_answer
                 if describe is None:
                     raise
                 self.hook.call(describe)
                 raise
         except QianfanNotFoundError as error:
+            error.after_lost_answer = error.after_lost_answer or lost
             return self.accept_missing(error)
         return True
 

@@ -24,6 +24,7 @@ class JobCreation(Creation):
     """
 
     key = "qianfan_job"
+    has_unique_name = True
 
     def __init__(self, hook: QianfanHook, origin: Origin, request: CreateFineTuningJob) -> None:
         super().__init__(hook, origin)
@@ -117,6 +118,7 @@ class ModelSetCreation(Creation):
     """
 
     key = "qianfan_model_set"
+    has_unique_name = True
 
     def __init__(self, hook: QianfanHook, origin: Origin, request: CreateCustomModelSet) -> None:
         super().__init__(hook, origin)

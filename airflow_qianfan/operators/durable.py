@@ -15,9 +15,12 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import conf
+
 from airflow_qianfan.exceptions import (
     QianfanAlreadyExistsError,
     QianfanAmbiguousCreateError,
+    QianfanError,
     QianfanNotFoundError,
     QianfanRequestError,
 )
@@ -28,8 +31,9 @@ if TYPE_CHECKING:
 
     from airflow_qianfan.hooks.qianfan import QianfanHook
 
-SETTLE = (1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds between the looks that it takes to believe that something does not exist: lists may lag behind."""
+LOOKS = (0.0, 1 / 30, 2 / 30, 4 / 30, 8 / 30, 15 / 30)
+"""Pauses before the looks that it takes to believe that something does not exist, as shares of
+``[qianfan] settle_seconds``: lists may lag behind."""
 
 MAX_SUBMITS = 3
 """How often a Create is sent in one attempt at most, after looking whether the one before took effect."""
@@ -104,9 +108,16 @@ class Creation(ABC):
     key: str
     """Under which Airflow remembers it."""
 
+    has_unique_name = False
+    """Whether the service refuses a second one of the same name."""
+
     def __init__(self, hook: QianfanHook, origin: Origin) -> None:
         self.hook = hook
         self.origin = origin
+        #: What existed before the Create was sent, once it is about to be.
+        self.before: list[str] | None = None
+        #: Whether it was found although Airflow remembered nothing of it.
+        self.is_surprise = False
 
     @property
     @abstractmethod
@@ -149,10 +160,10 @@ class _Record:
 class _Memory:
     """The record of one creation in Airflow's task state store, which outlives retries and deferrals."""
 
-    def __init__(self, context: Context, creation: Creation) -> None:
+    def __init__(self, context: Context, key: str, origin: Origin) -> None:
         self.store: Any = context.get("task_state_store")
-        self._key = creation.key
-        self._generation = creation.origin.generation
+        self._key = key
+        self._generation = origin.generation
 
     def read(self) -> _Record:
         """Return the record of this generation, an empty one where there is none."""
@@ -178,47 +189,56 @@ class QianfanCreateOperator(QianfanOperator):
     def __init__(self, *, durable: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.durable = durable
-        self._pending: tuple[Creation, list[str]] | None = None
+        self._killed = False
 
-    def submit_or_attach(
-        self, context: Context, creation: Creation, *, may_exist: bool = False
-    ) -> tuple[str, bool]:
-        """Return the id of what is created, and whether an earlier attempt created it.
+    @property
+    def _settle_seconds(self) -> float:
+        return conf.getfloat("qianfan", "settle_seconds", fallback=30.0)
+
+    def submit_or_attach(self, context: Context, creation: Creation, *, may_exist: bool = False) -> str:
+        """Return the id of what is created, now or by an earlier attempt.
 
         :param creation: what to create.
-        :param may_exist: look for it even where nothing tells of an earlier attempt.
+        :param may_exist: look for it even where Airflow remembers no attempt.
         :raises QianfanAmbiguousCreateError: several objects could be the one that was created.
         """
         if not self.durable:
-            return creation.create(), False
-        memory = _Memory(context, creation)
+            return creation.create()
+        memory = _Memory(context, creation.key, creation.origin)
         record = memory.read()
-        ti: Any = context["ti"]
-        found = None
         if record.id is not None:
             if self._is_usable(creation, record.id):
                 self.log.info("Attached to %s %s of an earlier attempt.", creation.what, record.id)
-                return record.id, True
+                return record.id
             self.log.info("%s %s of an earlier attempt is gone or has failed.", creation.what, record.id)
             record = _Record(record.generation)
-        elif record.before is not None or may_exist or (memory.store is None and ti.try_number > 1):
-            found = self._find(creation, record.before, patient=True)
-        attached = found is not None
-        if found is None:
+        created_id = None
+        ti: Any = context["ti"]
+        if record.before is not None or may_exist or (memory.store is None and ti.try_number > 1):
+            created_id = self._find(creation, record.before, patient=True)
+        if created_id is None:
             if record.before is None:
                 record.before = creation.existing()
                 memory.write(record)
-            self._pending = (creation, record.before)
-            found = self._create(creation, record.before, may_try_again=memory.store is not None)
-        self.log.info("%s %s: %s.", "Attached to" if attached else "Created", creation.what, found)
-        record.id = found
+            created_id = self._create(creation, record.before, remembered=memory.store is not None)
+        record.id = created_id
         memory.write(record)
-        self._pending = None
-        return found, attached
+        return created_id
+
+    def remembered_id(self, context: Context, key: str) -> str | None:
+        """Return the id that an earlier attempt, or this one before it was deferred, has stored.
+
+        :param key: see :attr:`Creation.key`.
+        """
+        return _Memory(context, key, Origin.of(context)).read().id
+
+    def on_kill(self) -> None:
+        """Create nothing any more: Airflow lets a killed task go on for some seconds."""
+        self._killed = True
 
     def _is_usable(self, creation: Creation, created_id: str) -> bool:
-        for delay in (0.0, *SETTLE):
-            time.sleep(delay)
+        for share in LOOKS:
+            time.sleep(share * self._settle_seconds)
             try:
                 return creation.is_usable(created_id)
             except QianfanNotFoundError as error:
@@ -226,32 +246,40 @@ class QianfanCreateOperator(QianfanOperator):
         return False
 
     def _find(self, creation: Creation, before: Collection[str] | None, *, patient: bool) -> str | None:
-        for delay in (0.0, *SETTLE) if patient else (0.0,):
-            time.sleep(delay)
+        for share in LOOKS if patient else LOOKS[:1]:
+            time.sleep(share * self._settle_seconds)
             found = creation.find(before)
             if len(found) > 1:
                 raise QianfanAmbiguousCreateError(
                     f"{creation.what}: {', '.join(found)} could each be the one that this task created"
                 )
             if found:
+                self.log.info("Attached to %s %s, which exists already.", creation.what, found[0])
+                creation.is_surprise = before is None
                 return found[0]
         return None
 
-    def _create(self, creation: Creation, before: list[str], *, may_try_again: bool) -> str:
+    def _create(self, creation: Creation, before: list[str], *, remembered: bool) -> str:
+        creation.before = before
         for submits_left in reversed(range(MAX_SUBMITS)):
+            if self._killed:
+                raise QianfanError(f"{creation.what} was not created, since this task was ended")
             try:
-                return creation.create()
+                created_id = creation.create()
             except QianfanAmbiguousCreateError as error:
-                self.log.warning("%s", error)
+                self.log.warning("%s: %s. Looking whether it took effect.", error.action, error.message)
                 found = self._find(creation, before, patient=True)
                 if found is None and submits_left == 0:
                     # Where Airflow remembers, the next attempt of this task looks again before it creates.
-                    raise (error.__cause__ if may_try_again and error.__cause__ else error) from None
+                    raise (error.__cause__ if remembered and error.__cause__ else error) from None
             except (QianfanRequestError, QianfanAlreadyExistsError):
                 # The name may be taken by a request of ours that nobody heard of.
-                found = self._find(creation, before, patient=False)
+                found = self._find(creation, None, patient=False) if creation.has_unique_name else None
                 if found is None:
                     raise
+            else:
+                self.log.info("Created %s: %s.", creation.what, created_id)
+                return created_id
             if found is not None:
                 return found
         raise AssertionError("unreachable")

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_qianfan.exceptions import QianfanValidationError
 from airflow_qianfan.links import QianfanModelLink
 from airflow_qianfan.operators.base import QianfanOperator, QianfanRemovalOperator
+from airflow_qianfan.operators.creations import ModelCreation, ModelSetCreation
+from airflow_qianfan.operators.durable import Origin, QianfanCreateOperator
+from airflow_qianfan.operators.waiting import QianfanWaitingOperator
+from airflow_qianfan.triggers.model import QianfanModelTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+_LINK = QianfanModelLink()
 
-class QianfanCreateCustomModelSetOperator(QianfanOperator):
+
+class QianfanCreateCustomModelSetOperator(QianfanCreateOperator):
     """Create a model set (CreateCustomModelSet). Returns ``model_set_id`` and ``model_set_name``.
 
     .. seealso::
         https://cloud.baidu.com/doc/qianfan-api/s/Pmnij91ff
 
-    :param model_set_name: unique name. (templated)
+    :param model_set_name: unique name; None makes one from the DAG and its run. (templated)
     :param model_type: ``Text2Text``, ``Text2Image``, ``Embedding``, ``ImageUnderstanding`` … (templated)
     :param labels: labels of your own, as a list or as JSON text. (templated)
-    :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanOperator`.
+    :param if_exists: ``fail`` where another model set has the name, or ``use`` that one.
+    :param kwargs: see :class:`airflow_qianfan.operators.durable.QianfanCreateOperator`.
     """
 
     template_fields: Sequence[str] = (
@@ -35,12 +42,16 @@ class QianfanCreateCustomModelSetOperator(QianfanOperator):
     def __init__(
         self,
         *,
-        model_set_name: str,
+        model_set_name: str | None = None,
         model_type: str = "Text2Text",
         labels: Sequence[str] | str | None = None,
+        if_exists: Literal["fail", "use"] = "fail",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if if_exists not in ("fail", "use"):
+            raise ValueError(f"if_exists must be 'fail' or 'use', not {if_exists!r}")
+        self.if_exists = if_exists
         self.model_set_name = model_set_name
         self.model_type = model_type
         self.labels = labels
@@ -52,14 +63,17 @@ class QianfanCreateCustomModelSetOperator(QianfanOperator):
         """
         from airflow_qianfan.api.actions.model import CreateCustomModelSet
 
+        origin = Origin.of(context)
         members: dict[str, Any] = {
-            "model_set_name": self.model_set_name,
+            "model_set_name": self.model_set_name or origin.name,
             "model_type": self.model_type,
             "labels": self.labels,
         }
-        model_set = self.hook.call(CreateCustomModelSet(**members))
-        self.log.info("Created model set %s (%s).", model_set.model_set_id, self.model_set_name)
-        return {"model_set_id": model_set.model_set_id, "model_set_name": self.model_set_name}
+        request = CreateCustomModelSet(**members)
+        creation = ModelSetCreation(self.hook, origin, request)
+        existing = creation.existing() if self.if_exists == "use" else []
+        model_set_id = existing[0] if existing else self.submit_or_attach(context, creation)
+        return {"model_set_id": model_set_id, "model_set_name": request.model_set_name}
 
 
 class QianfanDescribeModelSetOperator(QianfanOperator):
@@ -92,11 +106,13 @@ class QianfanDescribeModelSetOperator(QianfanOperator):
         return self.hook.call(DescribeModelSet(**names)).output()
 
 
-class QianfanCreateCustomModelOperator(QianfanOperator):
+class QianfanCreateCustomModelOperator(QianfanWaitingOperator):
     """Publish a training, or import files, as a new model version (CreateCustomModel).
 
-    Returns ``model_id`` and ``model_set_id``. The version is not Ready yet; ``QianfanModelSensor`` waits for
-    it.
+    One run of this task publishes exactly one version, whatever crashes. Returns ``model_id`` and
+    ``model_set_id``. The version is not Ready yet: ``wait_for_completion`` or ``QianfanModelSensor`` waits
+    for it, and then ``model_name``, ``status``, ``model``, ``description``, ``is_support_deploy`` and
+    ``console_url`` are returned, too.
 
     .. seealso::
         https://cloud.baidu.com/doc/qianfan-api/s/Mmnijpuh3
@@ -109,9 +125,11 @@ class QianfanCreateCustomModelOperator(QianfanOperator):
         ``modelFormat``, ``modelApplicationType``, ``chatConf`` or ``customSpec``, ``advancedSettings`` …
         (templated)
     :param source_type: ``Train`` or ``Import``; None decides by what is given.
-    :param description: at most 300 characters. (templated)
+    :param description: at most 300 characters; a mark is added by which the version is found again.
+        (templated)
     :param resource_config: resource pool, ``{"resourceId": "prl-…"}``. (templated)
-    :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanOperator`.
+    :param wait_for_completion: wait until the version is Ready.
+    :param kwargs: see :class:`airflow_qianfan.operators.waiting.QianfanWaitingOperator`.
     """
 
     template_fields: Sequence[str] = (
@@ -125,7 +143,7 @@ class QianfanCreateCustomModelOperator(QianfanOperator):
         "resource_config",
     )
     template_fields_renderers = {"train_meta": "json", "import_meta": "json", "resource_config": "json"}
-    operator_extra_links = (QianfanModelLink(),)
+    operator_extra_links = (_LINK,)
 
     def __init__(
         self,
@@ -138,9 +156,10 @@ class QianfanCreateCustomModelOperator(QianfanOperator):
         source_type: str | None = None,
         description: str | None = None,
         resource_config: Mapping[str, Any] | str | None = None,
+        wait_for_completion: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(wait_for_completion=wait_for_completion, **kwargs)
         self.model_set_id = model_set_id
         self.fine_tuning_task_id = fine_tuning_task_id
         self.checkpoint_step = checkpoint_step
@@ -149,7 +168,7 @@ class QianfanCreateCustomModelOperator(QianfanOperator):
         self.source_type = source_type
         self.description = description
         self.resource_config = resource_config
-        self.console_url: str | None = None
+        self.model_id: str | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the version.
@@ -158,29 +177,51 @@ class QianfanCreateCustomModelOperator(QianfanOperator):
         """
         from airflow_qianfan.api.actions.model import MODEL_LIST_URL, CreateCustomModel
 
+        origin = Origin.of(context)
         train_meta = self._train_meta()
         members: dict[str, Any] = {
             "model_set_id": self.model_set_id,
             "source_type": self.source_type or ("Train" if train_meta else "Import"),
             "train_meta": train_meta,
             "import_meta": self.import_meta,
-            "description": self.description,
+            "description": origin.describe(self.description, 300),
             "resource_config": self.resource_config,
         }
-        model = self.hook.call(CreateCustomModel(**members))
+        creation = ModelCreation(self.hook, origin, CreateCustomModel(**members))
+        self.model_id = self.submit_or_attach(context, creation)
         self.console_url = MODEL_LIST_URL
-        self.log.info("Created model version %s in model set %s.", model.model_id, self.model_set_id)
-        return {"model_id": model.model_id, "model_set_id": model.model_set_id or self.model_set_id}
+        ti: Any = context["ti"]
+        ti.xcom_push(key="model_id", value=self.model_id)
+        ti.xcom_push(key=_LINK.xcom_key, value=self.console_url)
+        if self.wait_for_completion:
+            return self.wait(context)
+        return {"model_id": self.model_id, "model_set_id": self.model_set_id}
+
+    def make_trigger(self, **kwargs: Any) -> QianfanModelTrigger:
+        """Return the trigger that looks at the version."""
+        return QianfanModelTrigger(
+            model_id=self.model_id or "",
+            qianfan_conn_id=self.qianfan_conn_id,
+            poll_interval=self.poll_interval,
+            max_poll_failures=self.max_poll_failures,
+            **kwargs,
+        )
 
     def _train_meta(self) -> Mapping[str, Any] | str | None:
-        if not self.fine_tuning_task_id:
-            return self.train_meta
-        if self.train_meta:
+        if self.fine_tuning_task_id and self.train_meta:
             raise QianfanValidationError(
                 "give fine_tuning_task_id or train_meta, not both",
                 action="CreateCustomModel",
                 parameters=("fine_tuning_task_id", "train_meta"),
             )
+        if not self.fine_tuning_task_id:
+            if self.checkpoint_step not in (None, ""):
+                raise QianfanValidationError(
+                    "checkpoint_step needs fine_tuning_task_id; train_meta and import_meta do not use it",
+                    action="CreateCustomModel",
+                    parameters=("checkpoint_step",),
+                )
+            return self.train_meta
         return {"task_id": self.fine_tuning_task_id, "checkpoint_step": self.checkpoint_step}
 
 

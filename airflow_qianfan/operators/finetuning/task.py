@@ -1,4 +1,4 @@
-"""One operator for each Action of fine-tuning jobs and tasks."""
+"""One operator for each Action of fine-tuning tasks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from airflow_qianfan.exceptions import (
 )
 from airflow_qianfan.links import QianfanFineTuningTaskLink
 from airflow_qianfan.operators.base import QianfanListOperator, QianfanOperator, QianfanRemovalOperator
+from airflow_qianfan.operators.creations import TaskCreation
+from airflow_qianfan.operators.durable import Origin, QianfanCreateOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -22,111 +24,7 @@ if TYPE_CHECKING:
     from airflow_qianfan.api.actions.finetuning import FineTuningTask
 
 
-class QianfanCreateFineTuningJobOperator(QianfanOperator):
-    """Create a job (CreateFineTuningJob). Returns ``fine_tuning_job_id`` and ``name``.
-
-    .. seealso::
-        https://cloud.baidu.com/doc/qianfan-api/s/nmo1a7p4y
-
-    :param name: name, unique in the account, 2 to 20 characters. (templated)
-    :param model: base model, such as ``ERNIE-Speed-8K``. (templated)
-    :param train_mode: ``SFT``, ``PostPretrain``, ``DPO``, ``KTO`` … (templated)
-    :param description: at most 500 characters. (templated)
-    :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanOperator`.
-    """
-
-    template_fields: Sequence[str] = (
-        *QianfanOperator.template_fields,
-        "name",
-        "model",
-        "train_mode",
-        "description",
-    )
-
-    def __init__(
-        self, *, name: str, model: str, train_mode: str, description: str | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.name = name
-        self.model = model
-        self.train_mode = train_mode
-        self.description = description
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Create the job.
-
-        :raises QianfanAmbiguousCreateError: nobody knows whether it was created.
-        """
-        from airflow_qianfan.api.actions.finetuning import CreateFineTuningJob
-
-        job = self.hook.call(
-            CreateFineTuningJob(
-                name=self.name,
-                model=self.model,
-                train_mode=self.train_mode,
-                description=self.description,
-            )
-        )
-        self.log.info("Created fine-tuning job %s (%s).", job.job_id, self.name)
-        return {"fine_tuning_job_id": job.job_id, "name": self.name}
-
-
-class QianfanDescribeFineTuningJobsOperator(QianfanListOperator):
-    """List jobs (DescribeFineTuningJobs). Returns a list with ``fine_tuning_job_id``, ``name``,
-    ``description``, ``model``, ``train_mode`` and ``create_time`` of each.
-
-    .. seealso::
-        https://cloud.baidu.com/doc/qianfan-api/s/nmo1a7p4y
-
-    :param train_mode: only jobs of this mode. (templated)
-    :param model: only jobs of this base model. (templated)
-    :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanListOperator`.
-    """
-
-    template_fields: Sequence[str] = (*QianfanOperator.template_fields, "train_mode", "model")
-
-    def __init__(self, *, train_mode: str | None = None, model: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.train_mode = train_mode
-        self.model = model
-
-    def execute(self, context: Context) -> list[dict[str, Any]]:
-        """List the jobs."""
-        from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs
-
-        filters = {"train_mode": self.train_mode or None, "model": self.model or None}
-        return self.rows(DescribeFineTuningJobs(**filters, **self.paging()))
-
-
-class QianfanDeleteFineTuningJobOperator(QianfanRemovalOperator):
-    """Delete a job (DeleteFineTuningJob). Returns ``fine_tuning_job_id`` and ``deleted``.
-
-    .. seealso::
-        https://ai.baidu.com/ai-doc/WENXINWORKSHOP/Im3gxxr1l
-
-    :param fine_tuning_job_id: the job, ``job-…``. (templated)
-    :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanRemovalOperator`.
-    """
-
-    template_fields: Sequence[str] = (*QianfanOperator.template_fields, "fine_tuning_job_id")
-
-    def __init__(self, *, fine_tuning_job_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.fine_tuning_job_id = fine_tuning_job_id
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Delete the job.
-
-        :raises QianfanNotFoundError: there is none, and ``if_missing`` is ``fail``.
-        """
-        from airflow_qianfan.api.actions.finetuning import DeleteFineTuningJob, DescribeFineTuningTasks
-
-        job_id = self.fine_tuning_job_id
-        deleted = self.delete(DeleteFineTuningJob(job_id=job_id), DescribeFineTuningTasks(job_id=job_id))
-        return {"fine_tuning_job_id": job_id, "deleted": deleted}
-
-
-class QianfanCreateFineTuningTaskOperator(QianfanOperator):
+class QianfanCreateFineTuningTaskOperator(QianfanCreateOperator):
     """Start a training (CreateFineTuningTask). Returns ``fine_tuning_task_id`` and ``fine_tuning_job_id``.
 
     .. seealso::
@@ -141,7 +39,7 @@ class QianfanCreateFineTuningTaskOperator(QianfanOperator):
     :param corpus_config: general data that is mixed in; passed through. (templated)
     :param model_config: for jobs of custom models; passed through. (templated)
     :param resource_config: resource pool; passed through. (templated)
-    :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanOperator`.
+    :param kwargs: see :class:`airflow_qianfan.operators.durable.QianfanCreateOperator`.
 
     All objects may be given as JSON text too, as a template yields it.
     """
@@ -209,9 +107,9 @@ class QianfanCreateFineTuningTaskOperator(QianfanOperator):
             "model_config_": self.model_config,
             "resource_config": self.resource_config,
         }
-        task = self.hook.call(CreateFineTuningTask(**members))
-        self.log.info("Started fine-tuning task %s of job %s.", task.task_id, self.fine_tuning_job_id)
-        return {"fine_tuning_task_id": task.task_id, "fine_tuning_job_id": self.fine_tuning_job_id}
+        creation = TaskCreation(self.hook, Origin.of(context), CreateFineTuningTask(**members))
+        task_id = self.submit_or_attach(context, creation)
+        return {"fine_tuning_task_id": task_id, "fine_tuning_job_id": self.fine_tuning_job_id}
 
 
 class QianfanDescribeFineTuningTasksOperator(QianfanListOperator):
