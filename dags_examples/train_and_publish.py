@@ -1,10 +1,12 @@
 """Train a model on Qianfan and publish it: job, task, wait, model set, version, wait until it is Ready.
 
-Waiting happens in the triggerer, so no worker is held while the training runs. The tasks that create
-something have no retries: a second attempt could start, and be billed for, a second training.
+Waiting happens in the triggerer, so no worker is held while the training runs. A retry of a task attaches to
+what the attempt before created, so that nothing is trained or published twice.
 """
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
@@ -39,6 +41,7 @@ with DAG(
             "ds-0123456789abcdef", type="string", description="Published version of a data set"
         ),
     },
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     render_template_as_native_obj=True,
 ) as dag:
     # At most 20 characters, and unique in the account.
@@ -50,7 +53,6 @@ with DAG(
         name=name,
         model="{{ params.model }}",
         train_mode="{{ params.train_mode }}",
-        description="Airflow: {{ dag.dag_id }}, {{ run_id }}",
     )
     # [END howto_operator_create_fine_tuning_job]
 
@@ -74,7 +76,6 @@ with DAG(
         fine_tuning_task_id=create_task.output["fine_tuning_task_id"],
         deferrable=True,
         timeout=3 * 24 * 60 * 60,
-        retries=2,
     )
     # [END howto_sensor_fine_tuning_task]
 
@@ -90,7 +91,6 @@ with DAG(
         model_set_id=create_model_set.output["model_set_id"],
         fine_tuning_task_id=wait_for_training.output["fine_tuning_task_id"],
         checkpoint_step=wait_for_training.output["best_checkpoint_step"],
-        description="Airflow: {{ dag.dag_id }}",
     )
     # [END howto_operator_create_custom_model]
 
@@ -100,7 +100,6 @@ with DAG(
         model_id=publish_model.output["model_id"],
         deferrable=True,
         timeout=60 * 60,
-        retries=2,
     )
     # [END howto_sensor_model]
 
