@@ -1,7 +1,7 @@
 """Train and publish in two tasks: one that does the whole training, and one that publishes and waits.
 
-Each run costs exactly one training and publishes exactly one version, whatever crashes. When the training takes
-longer than ``execution_timeout``, or somebody marks its task as failed, it is stopped at Qianfan, too.
+Each run costs exactly one training and publishes exactly one version, whatever crashes. When the training
+takes longer than ``execution_timeout``, or somebody marks its task as failed, it is stopped at Qianfan, too.
 """
 
 from __future__ import annotations

@@ -1,0 +1,75 @@
+"""The example DAG on a real scheduler, API server, DAG processor and triggerer."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from demo.__main__ import DAG_ID
+from demo.local_airflow import COMPONENTS, LocalAirflow
+from demo.local_qianfan import LocalQianfan
+from demo.process import ProcessFailed
+
+
+def test_train_and_publish(
+    airflow: LocalAirflow, qianfan: LocalQianfan, files_with: Callable[[str, Path], list[Path]]
+) -> None:
+    before = len(qianfan.journal())
+    run_id = airflow.api.trigger(DAG_ID)
+    assert airflow.api.wait_for_run(DAG_ID, run_id) == "success"
+
+    done = Counter(entry["action"] for entry in qianfan.journal()[before:] if entry["effect"])
+    assert done["CreateFineTuningJob"] == 1
+    assert done["CreateFineTuningTask"] == 1
+    assert done["CreateCustomModel"] == 1
+
+    entries = airflow.api.log(DAG_ID, run_id, "wait_for_training")
+    progress = [entry["event"] for entry in entries if "% done" in str(entry["event"])]
+    assert len(progress) >= 3, entries
+
+    published = airflow.api.xcom(DAG_ID, run_id, "publish_model")
+    assert published["model_id"]
+
+    assert files_with(qianfan.secret_key, airflow.home) == []
+    assert files_with(run_id, airflow.home), "the search finds what is there"
+
+
+def test_components_can_be_killed_and_started_and_none_is_left(tmp_path: Path) -> None:
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    (dags / "broken.py").write_text("from airflow.sdk import dag\nraise ValueError('broken on purpose')\n")
+    with LocalAirflow(tmp_path / "home", dags_folder=dags) as airflow:
+        with pytest.raises(ProcessFailed, match="broken on purpose"):
+            airflow.wait_ready("broken")
+        assert all(len(airflow.pids(component)) == 1 for component in COMPONENTS)
+
+        airflow.kill("triggerer")
+        with pytest.raises(ProcessFailed, match="lost its triggerer"):
+            airflow.check()
+
+        airflow.start_component("triggerer")
+        deadline = time.monotonic() + 20
+        while not airflow.pids("triggerer"):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        processes = airflow.processes()
+    assert [process for process in processes if process.is_running()] == []
+    assert _processes_below(tmp_path) == []
+
+
+def _processes_below(folder: Path) -> list[psutil.Process]:
+    """Processes that have a file open below ``folder`` or work there."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            paths = [process.cwd(), *(file.path for file in process.open_files())]
+        except psutil.Error:
+            continue
+        if any(Path(path).is_relative_to(folder) for path in paths):
+            found.append(process)
+    return found
