@@ -91,6 +91,9 @@ class QianfanAPIError(QianfanError):
     :param retry_after: seconds to wait before another attempt, if the service said so.
     """
 
+    after_lost_answer = False
+    """True where an earlier attempt of the same call, whose answer was lost, may have taken effect."""
+
     def __init__(
         self,
         message: str = "",
@@ -158,9 +161,6 @@ class QianfanNotFoundError(QianfanAPIError, AirflowFailException):
     """The job, task, model set or model does not exist."""
 
     advice = "Check the id: the object may have been deleted, or belong to another account."
-
-    after_lost_answer = False
-    """True where an earlier attempt of the same call, whose answer was lost, may have removed it."""
 
 
 class QianfanAlreadyExistsError(QianfanAPIError, AirflowFailException):

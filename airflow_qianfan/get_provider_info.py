@@ -12,8 +12,8 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-qianfan",
         "name": "Baidu Qianfan",
-        "description": "Fine-tune, publish and manage models on `Baidu Qianfan "
-        "<https://cloud.baidu.com/product-s/qianfan_home>`__ (千帆 ModelBuilder).",
+        # Airflow shows this without the signs of RST, underscores included: an address would not survive.
+        "description": "Fine-tune, publish and manage models on Baidu Qianfan (千帆 ModelBuilder).",
         "integrations": [
             {
                 "integration-name": _INTEGRATION,

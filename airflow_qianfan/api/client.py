@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -15,7 +17,7 @@ from airflow_qianfan import __version__
 from airflow_qianfan.api.actions.base import Action, Page
 from airflow_qianfan.api.config import QianfanConfig
 from airflow_qianfan.api.errors import clean
-from airflow_qianfan.api.exchange import Body, Exchange, Pace, Pages
+from airflow_qianfan.api.exchange import TRANSPORT_ERRORS, Body, Exchange, Pace, Pages
 from airflow_qianfan.api.signing import BceV1Auth
 from airflow_qianfan.exceptions import QianfanConfigurationError, QianfanError
 
@@ -94,10 +96,10 @@ class QianfanClient:
         time.sleep(self._pace.next_slot())
         try:
             with self._http.stream(**exchange.http_request) as response:
-                body = Body(exchange, self._config.timeout)
+                body = Body(exchange, response)
                 for chunk in response.iter_bytes():
                     body.add(chunk)
-        except httpx.HTTPError as error:
+        except TRANSPORT_ERRORS as error:
             raise exchange.transport_error(error) from None
         return exchange.answer(response, body.content())
 
@@ -158,12 +160,21 @@ class AsyncQianfanClient:
         await asyncio.sleep(self._pace.next_slot())
         try:
             async with self._http.stream(**exchange.http_request) as response:
-                body = Body(exchange, self._config.timeout)
+                body = Body(exchange, response)
                 async for chunk in response.aiter_bytes():
                     body.add(chunk)
-        except httpx.HTTPError as error:
+        except TRANSPORT_ERRORS as error:
             raise exchange.transport_error(error) from None
         return exchange.answer(response, body.content())
+
+
+def _trusted(verify: bool | str) -> bool | ssl.SSLContext:
+    if isinstance(verify, bool):
+        return verify
+    # httpx takes a path too, but warns that it will not for ever.
+    if Path(verify).is_dir():
+        return ssl.create_default_context(capath=verify)
+    return ssl.create_default_context(cafile=verify)
 
 
 def _open(kind: type[ClientT], config: QianfanConfig) -> ClientT:
@@ -171,8 +182,8 @@ def _open(kind: type[ClientT], config: QianfanConfig) -> ClientT:
         return kind(
             auth=BceV1Auth(config.access_key_id, config.secret_access_key, config.session_token),
             timeout=config.timeout,
-            verify=config.verify,
-            proxy=config.proxy,
+            verify=_trusted(config.verify),
+            proxy=config.proxy or None,
             # A proxy of the environment has no business between this machine and itself.
             trust_env=not config.is_local,
             follow_redirects=False,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import math
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx
 
 from airflow_qianfan.exceptions import QianfanConfigurationError
 
@@ -41,6 +43,10 @@ class QianfanConfig:
     allow_http: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("access_key_id", "secret_access_key", "session_token", "proxy"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise QianfanConfigurationError(f"{name} must be text")
         for name in ("access_key_id", "secret_access_key", "session_token"):
             value = getattr(self, name)
             if name != "session_token" and not value:
@@ -52,12 +58,15 @@ class QianfanConfig:
         if "/" in self.access_key_id:
             raise QianfanConfigurationError("access_key_id holds a slash; copy it again")
         self._check_endpoint()
+        self._check_proxy()
         if not (0 < self.timeout <= 3600):
             raise QianfanConfigurationError(f"timeout must be above 0 and at most 3600 s, not {self.timeout}")
         if not 0 <= self.max_retries <= 20:
             raise QianfanConfigurationError(f"max_retries must be between 0 and 20, not {self.max_retries}")
         if not isinstance(self.verify, (bool, str)):
             raise QianfanConfigurationError("verify must be true, false or the path of a CA bundle")
+        if not isinstance(self.allow_http, bool):
+            raise QianfanConfigurationError("allow_http must be true or false")
         if self.max_qps is not None and not (math.isfinite(self.max_qps) and self.max_qps > 0):
             raise QianfanConfigurationError(f"max_qps must be above 0, not {self.max_qps}")
 
@@ -65,7 +74,8 @@ class QianfanConfig:
         try:
             parts = urlsplit(self.endpoint)
             host, _ = parts.hostname, parts.port
-        except ValueError:
+            httpx.URL(self.endpoint)
+        except (ValueError, httpx.InvalidURL):
             host = None
         if not host or parts.scheme not in ("http", "https"):
             raise QianfanConfigurationError(
@@ -81,6 +91,19 @@ class QianfanConfig:
                 'or set "allow_http": true in the connection\'s extra for a test system'
             )
 
+    def _check_proxy(self) -> None:
+        if not self.proxy:
+            return
+        try:
+            parts = urlsplit(self.proxy)
+            host, _ = parts.hostname, parts.port
+            httpx.URL(self.proxy)
+        except (ValueError, httpx.InvalidURL):
+            host = None
+        if not host or parts.scheme not in ("http", "https", "socks5", "socks5h"):
+            # It is not shown: where it is malformed, nobody knows which part of it is the password.
+            raise QianfanConfigurationError("proxy must look like http://user:password@host:port")
+
     @property
     def is_local(self) -> bool:
         """Whether the endpoint is on this machine."""
@@ -92,9 +115,11 @@ class QianfanConfig:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The texts that must never be shown."""
-        proxy_password = urlsplit(self.proxy).password if self.proxy else None
-        return tuple(filter(None, (self.secret_access_key, self.session_token, proxy_password)))
+        """The texts that must never be shown, as they are and percent-encoded; the longest first."""
+        proxy_password = (urlsplit(self.proxy).password if self.proxy else None) or ""
+        plain = (self.secret_access_key, self.session_token, proxy_password, unquote(proxy_password))
+        spellings = {spelling for text in plain if text for spelling in (text, quote(text, safe=""))}
+        return tuple(sorted(spellings, key=len, reverse=True))
 
 
 def _without_user(endpoint: str) -> str:

@@ -75,6 +75,7 @@ ERROR_BY_CODE: Mapping[str, type[QianfanAPIError]] = {
     "NoSuchKey": QianfanNotFoundError,
     "510202": QianfanNotFoundError,
     "510301": QianfanNotFoundError,
+    "10001": QianfanNotFoundError,
     "70102": QianfanNotFoundError,
     "510201": QianfanAlreadyExistsError,
     "70101": QianfanAlreadyExistsError,
@@ -112,16 +113,16 @@ _ERROR_BY_GATEWAY_MESSAGE: Mapping[str, type[QianfanAPIError]] = {
     "Signature does not match": QianfanSignatureError,
 }
 
-_SIGNATURE = re.compile(r"bce-auth-v1/[^\s\"']*|\b[0-9a-fA-F]{64}\b")
+_SIGNATURE = re.compile(r"bce-auth-v1[^\s\"']*|[0-9a-f]{64,}", re.IGNORECASE)
 _MAX_MESSAGE = 500
 
 
 def clean(text: object, secrets: tuple[str, ...] = ()) -> str:
     """Return text of foreign origin fit for a log: one line, of limited length, without secrets."""
-    line = str(text)[: 20 * _MAX_MESSAGE]
+    line = str(text)
     for secret in secrets:
         line = line.replace(secret, "***")
-    line = _SIGNATURE.sub("***", line)
+    line = _SIGNATURE.sub("***", line[: 20 * _MAX_MESSAGE])
     line = " ".join("".join(char if char.isprintable() else " " for char in line).split())
     return line if len(line) <= _MAX_MESSAGE else line[:_MAX_MESSAGE] + "…"
 

@@ -23,7 +23,6 @@ from airflow_qianfan.exceptions import (
     QianfanClockError,
     QianfanConnectionError,
     QianfanError,
-    QianfanNotFoundError,
     QianfanResponseError,
     QianfanServerError,
     QianfanUnreadableAnswerError,
@@ -38,6 +37,16 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 MAX_WAIT = 60.0
 """Seconds between two attempts at most; a service that asks for a longer pause gets no other attempt."""
 
+TRANSPORT_ERRORS = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
+"""What the HTTP client raises; the last two where a redirect leads to no address at all."""
+
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
 _BACKOFF = wait_random_exponential(multiplier=1, max=MAX_WAIT)
 _REPEATABLE = ("Describe", "Stop", "Delete", "Cancel")
 
@@ -69,19 +78,26 @@ class Exchange:
         if not action:
             raise QianfanValidationError("the name of the Action is empty", parameters=("action",))
         try:
+            path = f"{quote(route)}?Action={quote(action, safe='')}"
+        except UnicodeEncodeError:
+            raise QianfanValidationError(
+                "route or name of the Action is not valid text", parameters=("route", "action")
+            ) from None
+        try:
             content = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise QianfanValidationError(
                 f"the body cannot be written as JSON: {error}", action=action, parameters=("body",)
             ) from None
         self.action = action
+        self.timeout = config.timeout
         self._answer_lost = False
+        self._signed_anew = False
         self._config = config
         self._repeatable = action.startswith(_REPEATABLE) if repeatable is None else repeatable
-        url = f"{config.endpoint.rstrip('/')}{quote(route)}?Action={quote(action, safe='')}"
         self.http_request: dict[str, Any] = {
             "method": "POST",
-            "url": url,
+            "url": config.endpoint.rstrip("/") + path,
             "content": content,
             "headers": {"Content-Type": "application/json"},
         }
@@ -96,16 +112,27 @@ class Exchange:
             "reraise": True,
         }
 
-    def transport_error(self, error: httpx.HTTPError) -> QianfanError:
+    def transport_error(self, error: Exception) -> QianfanError:
         """Return what a failure of the HTTP client means."""
         text = clean(error, self._config.secrets)
         message = f"{type(error).__name__}: {text}" if text else type(error).__name__
         if isinstance(error, httpx.DecodingError):
             return QianfanUnreadableAnswerError(f"cannot decode the answer: {message}", action=self.action)
-        sent = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
+        if not isinstance(error, httpx.HTTPError):
+            return QianfanResponseError(f"cannot read the answer: {message}", action=self.action)
+        sent = not isinstance(error, _NOT_SENT)
         what = f"no answer within {self._config.timeout:g} s" if "Timeout" in message else "no answer"
         return QianfanConnectionError(
             f"{what} from {self._config.endpoint}: {message}", action=self.action, sent=sent
+        )
+
+    def unusable(self, response: httpx.Response, what: str) -> QianfanResponseError:
+        """Return the error for an answer that is not even read."""
+        return QianfanResponseError(
+            f"the answer is {what}",
+            action=self.action,
+            status_code=response.status_code,
+            request_id=request_id(response, {}, self._config.secrets),
         )
 
     def answer(self, response: httpx.Response, content: bytes) -> dict[str, Any]:
@@ -152,15 +179,18 @@ class Exchange:
                 action=self.action,
                 request_id=clean(answer.get("requestId") or "", self._config.secrets) or None,
             )
-            raise self.final(wrong) from None
+        raise self.final(wrong)
 
     def final(self, error: QianfanError) -> QianfanError:
         """Return the error that ends the call; for a Create whose effect is unknown, one that says so."""
-        if isinstance(error, QianfanNotFoundError):
+        if isinstance(error, QianfanAPIError):
             error.after_lost_answer = self._answer_lost
         if self._repeatable or not _is_ambiguous(error):
             return error
-        ambiguous = QianfanAmbiguousCreateError(f"{error.message}; it was not sent again", action=self.action)
+        details = error._details()
+        ambiguous = QianfanAmbiguousCreateError(
+            f"{error.message}{f' ({details})' if details else ''}; it was not sent again", action=self.action
+        )
         ambiguous.__cause__ = error
         return ambiguous
 
@@ -175,7 +205,8 @@ class Exchange:
             return False
         if isinstance(error, QianfanClockError):
             # A fresh time stamp helps a request that was on its way for too long, not a wrong clock.
-            return state.attempt_number == 1
+            first, self._signed_anew = not self._signed_anew, True
+            return first
         if isinstance(error, QianfanAPIError) and (error.retry_after or 0) > MAX_WAIT:
             return False
         return error.transient
@@ -197,14 +228,18 @@ class Body:
     """Collects the body of an answer, within the limits of size and time.
 
     :param exchange: the call that is answered.
-    :param timeout: seconds within which the body has to be complete.
+    :param response: the answer, of which only the headers are there.
+    :raises QianfanResponseError: it is compressed twice, which makes a few bytes fill all memory.
     """
 
-    def __init__(self, exchange: Exchange, timeout: float) -> None:
+    def __init__(self, exchange: Exchange, response: httpx.Response) -> None:
         self._exchange = exchange
+        self._response = response
         self._chunks: list[bytes] = []
         self._size = 0
-        self._deadline = time.monotonic() + timeout
+        self._deadline = time.monotonic() + exchange.timeout
+        if len(response.headers.get_list("Content-Encoding", split_commas=True)) > 1:
+            raise exchange.unusable(response, "compressed more than once")
 
     def add(self, chunk: bytes) -> None:
         """Take the next piece.
@@ -214,9 +249,7 @@ class Body:
         self._chunks.append(chunk)
         self._size += len(chunk)
         if self._size > MAX_ANSWER_BYTES:
-            raise QianfanResponseError(
-                f"the answer is larger than {MAX_ANSWER_BYTES >> 20} MiB", action=self._exchange.action
-            )
+            raise self._exchange.unusable(self._response, f"larger than {MAX_ANSWER_BYTES >> 20} MiB")
         if time.monotonic() > self._deadline:
             raise httpx.ReadTimeout("the answer trickles in too slowly")
 
@@ -228,7 +261,8 @@ class Body:
 class Pages:
     """Walks through the pages of a list: which request is next, and which of the answer's rows are new.
 
-    Markers are inclusive, so a page may start with the row that ended the one before.
+    Markers are inclusive, so a page may start with the row that ended the one before. No marker is asked for
+    twice, and a page has to show something new, so the walk ends.
 
     :param request: the request of the first page.
     """
@@ -236,6 +270,7 @@ class Pages:
     def __init__(self, request: Action[Page]) -> None:
         self.request: Action[Page] | None = request
         self._seen: set[str] = set()
+        self._markers: set[str] = set()
 
     def rows_of(self, page: Page) -> list[Any]:
         """Return the rows of a page that no earlier page had, and turn to the next page.
@@ -250,9 +285,11 @@ class Pages:
                 self._seen.add(row_id)
                 new.append(row)
         info = page.page_info
+        if request.marker:
+            self._markers.add(request.marker)
         if not info.is_truncated:
             self.request = None
-        elif new and info.next_marker:
+        elif new and info.next_marker and info.next_marker not in self._markers:
             self.request = request.model_copy(update={"marker": info.next_marker})
         else:
             raise QianfanResponseError(
@@ -293,6 +330,8 @@ def _wait(state: RetryCallState) -> float:
 def _is_ambiguous(error: QianfanError) -> bool:
     if isinstance(error, QianfanConnectionError):
         return error.sent
+    if isinstance(error, QianfanResponseError) and error.status_code and 400 <= error.status_code < 500:
+        return False
     unclear = (QianfanServerError, QianfanResponseError)
     # A code that nobody knows may mean anything.
     return isinstance(error, unclear) or type(error) is QianfanAPIError

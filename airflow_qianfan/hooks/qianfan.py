@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +27,9 @@ ResultT = TypeVar("ResultT")
 
 ACCESS_KEY_VARIABLE = "QIANFAN_ACCESS_KEY"
 SECRET_KEY_VARIABLE = "QIANFAN_SECRET_KEY"  # noqa: S105 - the name, not the key
+
+TEST_TIMEOUT = 20.0
+"""Seconds to wait at most for the answer that ``test_connection`` asks for."""
 
 
 class QianfanHook(BaseHook):
@@ -64,10 +68,7 @@ class QianfanHook(BaseHook):
         """The client of this hook; it keeps its connections open between calls."""
         from airflow_qianfan.api.client import QianfanClient
 
-        connection = self.get_connection(self.qianfan_conn_id)
-        config = self._config(connection, connection.extra_dejson)
-        mask_secret(config.secret_access_key)
-        return QianfanClient(config)
+        return QianfanClient(self._read_config())
 
     @asynccontextmanager
     async def async_client(self) -> AsyncIterator[AsyncQianfanClient]:
@@ -130,11 +131,18 @@ class QianfanHook(BaseHook):
         return self.client.iterate(request)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Make one cheap read; return whether it succeeded, and what to correct if not."""
+        """Make one cheap read; return whether it succeeded, and what to correct if not.
+
+        It is not repeated and waits no longer than a person in front of a form does.
+        """
         from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs
+        from airflow_qianfan.api.client import QianfanClient
 
         try:
-            self.client.call(DescribeFineTuningJobs(max_keys=1))
+            config = self._read_config()
+            config = replace(config, timeout=min(config.timeout, TEST_TIMEOUT), max_retries=0)
+            with QianfanClient(config) as client:
+                client.call(DescribeFineTuningJobs(max_keys=1))
         except QianfanError as error:
             return False, str(error)
         except Exception as error:
@@ -145,9 +153,17 @@ class QianfanHook(BaseHook):
             )
         return True, "Qianfan accepts the credentials."
 
+    def _read_config(self) -> QianfanConfig:
+        connection = self.get_connection(self.qianfan_conn_id)
+        config = self._config(connection, connection.extra_dejson)
+        mask_secret(config.secret_access_key)
+        return config
+
     def _config(self, connection: Connection, extra: Mapping[str, Any]) -> QianfanConfig:
         from airflow_qianfan.api.config import QianfanConfig
 
+        if not isinstance(extra, Mapping):
+            raise QianfanConfigurationError(f"Connection {self.qianfan_conn_id!r}: extra must be an object.")
         settings = {
             "session_token": extra.get("session_token") or None,
             "timeout": self.timeout or self._number(extra, "timeout", float),
@@ -157,7 +173,7 @@ class QianfanHook(BaseHook):
             "max_qps": self._number(extra, "max_qps", float),
             "verify": _flag(extra.get("verify")),
             "proxy": extra.get("proxy") or None,
-            "allow_http": _flag(extra.get("allow_http")) is True,
+            "allow_http": _flag(extra.get("allow_http")),
         }
         login, password = connection.login, connection.password
         if not login:
@@ -189,11 +205,16 @@ class QianfanHook(BaseHook):
         if value is None or value == "":
             return None
         try:
-            return kind(value)
-        except (TypeError, ValueError):
-            raise QianfanConfigurationError(
-                f"Connection {self.qianfan_conn_id!r}: {name} in extra must be a number, not {value!r}."
-            ) from None
+            number = kind(value)
+            exact = not isinstance(value, bool) and number == float(value)
+        except (TypeError, ValueError, OverflowError):
+            exact = False
+        if exact:
+            return number
+        what = "a whole number" if kind is int else "a number"
+        raise QianfanConfigurationError(
+            f"Connection {self.qianfan_conn_id!r}: {name} in extra must be {what}, not {value!r}."
+        )
 
 
 async def _read_extra(connection: Connection) -> dict[str, Any]:

@@ -109,7 +109,8 @@ header_values = st.builds(lambda left, value, right: left + value + right, white
     path=text,
     query=queries,
     headers=st.dictionaries(header_names, header_values, max_size=7),
-    signed=st.none() | st.lists(st.sampled_from(["host", "content-type", "x-bce-date", "x-other"]), unique=True),
+    signed=st.none()
+    | st.lists(st.sampled_from(["host", "content-type", "x-bce-date", "x-other"]), unique=True),
     timestamp=st.integers(min_value=1, max_value=2**32),
     expiration=st.integers(min_value=1, max_value=180000),
     secret=text,

@@ -6,6 +6,7 @@ import json
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -34,7 +35,18 @@ def _none_to_empty(value: Any) -> Any:
     return () if value is None else value
 
 
-JsonObject = Annotated[dict[str, Any], BeforeValidator(read_json)]
+def _check_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what JSON cannot express, such as ``NaN``, here where the member has a name."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+JsonObject = Annotated[dict[str, Any], BeforeValidator(read_json), AfterValidator(_check_json)]
 """An object that is passed through as it is; also accepted as JSON text."""
 
 RequiredText = Annotated[str, Field(min_length=1)]
@@ -55,10 +67,30 @@ _CONFIG = ConfigDict(
 )
 
 
+_DOCUMENTED_NAMES: dict[str, str] = {}
+
+
 class Member(BaseModel):
     """An object inside a request. Members that it does not know are passed through as written."""
 
     model_config = _CONFIG
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        for name, field in cls.model_fields.items():
+            _DOCUMENTED_NAMES[name] = field.alias or to_camel(name)
+
+
+class MemberError(ValueError):
+    """A rule about several members of an object.
+
+    :param message: what is wrong.
+    :param members: which of them, as in the service's documentation.
+    """
+
+    def __init__(self, message: str, *members: str) -> None:
+        super().__init__(message)
+        self.members = members
 
 
 class Result(BaseModel):
@@ -123,19 +155,21 @@ class Request(Member):
 
     def body(self) -> dict[str, Any]:
         """Return the JSON body, without the members that were left out."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        # Not in pydantic's JSON mode, which makes null of NaN.
+        return self.model_dump(by_alias=True, exclude_none=True)
 
 
 def _validation_error(action: str, error: ValidationError) -> QianfanValidationError:
-    problems = {
-        ".".join(str(part) for part in problem["loc"]) or "request": problem["msg"].removeprefix(
-            "Value error, "
-        )
-        for problem in error.errors(include_url=False, include_input=False, include_context=False)
-    }
-    text = "; ".join(f"{name}: {message}" for name, message in problems.items())
+    texts, parameters = [], []
+    for problem in error.errors(include_url=False, include_input=False):
+        # A member may be given by its Python name, and is told by the one that the service's page has for it.
+        path = [_DOCUMENTED_NAMES.get(str(part), str(part)) for part in problem["loc"]]
+        members = getattr(problem.get("ctx", {}).get("error"), "members", ())
+        names = [".".join((*path, member)) for member in members] or [".".join(path)]
+        texts.append(f"{', '.join(names)}: {problem['msg'].removeprefix('Value error, ')}")
+        parameters += names
     return QianfanValidationError(
-        f"invalid request, not sent: {text}", action=action, parameters=tuple(problems)
+        f"invalid request, not sent: {'; '.join(texts)}", action=action, parameters=tuple(parameters)
     )
 
 

@@ -12,6 +12,7 @@ from airflow_qianfan.api.actions.base import (
     Action,
     JsonObject,
     Member,
+    MemberError,
     Page,
     PagedRequest,
     Request,
@@ -65,7 +66,7 @@ def _finite(value: Any) -> Any:
 
 def _ratio(value: Any) -> float | None:
     """Read ``"16.56%"`` as 0.1656, and a plain number as it is."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     text = str(value).strip()
     try:
@@ -283,7 +284,7 @@ class DatasetConfig(Member):
         member = {"Platform": "version_id", "Bos": "version_bos_uri"}.get(self.source_type)
         if member and not all(getattr(version, member) for version in self.versions):
             alias = {"version_id": "versionId", "version_bos_uri": "versionBosUri"}[member]
-            raise ValueError(f"each of versions needs {alias} when sourceType is {self.source_type}")
+            raise MemberError(f"each needs {alias} when sourceType is {self.source_type}", "versions")
         return self
 
 

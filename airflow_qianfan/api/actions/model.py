@@ -11,6 +11,7 @@ from airflow_qianfan.api.actions.base import (
     Action,
     JsonObject,
     Member,
+    MemberError,
     Page,
     PagedRequest,
     Request,
@@ -113,7 +114,7 @@ class DescribeModelSet(Request, Action[ModelSet]):
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if not (self.model_set_id or self.model_set_name):
-            raise ValueError("give modelSetId or modelSetName")
+            raise MemberError("give one of the two", "modelSetId", "modelSetName")
         return self
 
 
@@ -155,7 +156,7 @@ class TrainMeta(Member):
             return data
         steps = {str(data[name]) for name in _STEP_NAMES if data.get(name) is not None}
         if len(steps) > 1:
-            raise ValueError("checkpointStep and step name different checkpoints")
+            raise MemberError("they name different checkpoints", "checkpointStep", "step")
         rest = {name: value for name, value in data.items() if name not in _STEP_NAMES}
         return rest | {name: step for step in steps for name in ("checkpointStep", "step")}
 
@@ -236,7 +237,7 @@ class ImportMeta(Member):
     @model_validator(mode="after")
     def _one_template(self) -> Self:
         if self.chat_conf and self.custom_spec:
-            raise ValueError("chatConf and customSpec exclude each other")
+            raise MemberError("they exclude each other", "chatConf", "customSpec")
         return self
 
 
@@ -271,9 +272,9 @@ class CreateCustomModel(Request, Action[CreateCustomModelResult]):
     @model_validator(mode="after")
     def _has_its_source(self) -> Self:
         if self.source_type == "Train" and self.train_meta is None:
-            raise ValueError("sourceType Train needs trainMeta")
+            raise MemberError("sourceType Train needs it", "trainMeta")
         if self.source_type == "Import" and self.import_meta is None:
-            raise ValueError("sourceType Import needs importMeta")
+            raise MemberError("sourceType Import needs it", "importMeta")
         return self
 
 

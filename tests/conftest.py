@@ -1,0 +1,21 @@
+"""An Airflow of its own for the tests. Airflow reads this when it is imported, so it comes first."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_home = Path(tempfile.mkdtemp(prefix="airflow-qianfan-tests-"))
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
+(_home / "dags").mkdir()
+
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "QIANFAN_"))]:
+    del os.environ[_name]
+os.environ.update(
+    AIRFLOW_HOME=str(_home),
+    AIRFLOW__CORE__DAGS_FOLDER=str(_home / "dags"),
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__UNIT_TEST_MODE="False",
+    AIRFLOW__QIANFAN__SETTLE_SECONDS="0.1",
+)

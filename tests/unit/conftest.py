@@ -1,0 +1,60 @@
+"""The transport, the clients and the clock of the unit tests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import httpx
+import pytest
+from wire import Caller, Wire
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    """Everything that any HTTP client sends."""
+    wire = Wire()
+    transport = httpx.MockTransport(wire.answer)
+
+    def handle(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        return transport.handle_request(request)
+
+    async def handle_async(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        return await transport.handle_async_request(request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle_async)
+    return wire
+
+
+@pytest.fixture(params=["sync", "async"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Callable[..., Caller]]:
+    """Make a client, of either kind."""
+    callers: list[Caller] = []
+    with asyncio.Runner() if request.param == "async" else nullcontext() as runner:
+
+        def make(**settings: Any) -> Caller:
+            callers.append(Caller(runner, **settings))
+            return callers[-1]
+
+        yield make
+        for caller in callers:
+            caller.close()
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that were waited for: before each attempt for its slot, and between two attempts."""
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(asyncio, "sleep", note)
+    return slept

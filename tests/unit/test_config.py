@@ -1,0 +1,220 @@
+"""Settings of a client: what is accepted, what is refused and never shown."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+
+import certifi
+import pytest
+from wire import ACCESS_KEY, PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN
+
+from airflow_qianfan.api.client import AsyncQianfanClient, QianfanClient
+from airflow_qianfan.api.config import QianfanConfig
+from airflow_qianfan.exceptions import QianfanConfigurationError
+
+
+def config(**settings) -> QianfanConfig:
+    return QianfanConfig(**{"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY, **settings})
+
+
+def test_defaults_are_the_public_endpoint_and_careful_limits():
+    made = config()
+    assert made.endpoint == "https://qianfan.baidubce.com"
+    assert (made.timeout, made.max_retries, made.max_qps, made.verify) == (60.0, 3, None, True)
+    assert (made.session_token, made.proxy, made.allow_http) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://qianfan.baidubce.com",
+        "https://qianfan.baidubce.com/",
+        "https://10.1.2.3:8443",
+        "http://127.0.0.1:8080",
+        "http://127.8.9.10",
+        "http://localhost:1",
+        "http://[::1]:8080",
+    ],
+)
+def test_https_anywhere_and_http_on_this_machine_are_accepted(endpoint):
+    assert config(endpoint=endpoint).endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://qianfan.baidubce.com",
+        "http://10.1.2.3:8080",
+        "http://localhost.example.com",
+        "http://127.0.0.1.example.com",
+        "http://0.0.0.0:80",
+        "http://[2001:db8::1]",
+    ],
+)
+def test_plain_http_to_another_machine_needs_allow_http(endpoint):
+    with pytest.raises(QianfanConfigurationError, match=r"plain http.*allow_http"):
+        config(endpoint=endpoint)
+    assert config(endpoint=endpoint, allow_http=True).endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "",
+        "qianfan.baidubce.com",
+        "ftp://qianfan.baidubce.com",
+        "https://",
+        "https://:443",
+        "https://host:port",
+        "https://host:99999",
+        "https://[::1",
+        "https://qianfan.baidubce.com\n.example",
+        "https://\u2603",
+        "https://host/v2",
+        "https://host?x=1",
+        "https://host#x",
+        "https://user@host",
+    ],
+)
+def test_endpoint_that_leads_nowhere_is_refused(endpoint):
+    with pytest.raises(QianfanConfigurationError, match="endpoint must"):
+        config(endpoint=endpoint, allow_http=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("access_key_id", ["", "with blank", "line\nbreak", "ключ", "a/b"]),
+        ("secret_access_key", ["", "with blank", "line\r\nbreak", "ключ", "nul\x00"]),
+        ("session_token", ["with blank", "line\nbreak", "ключ", 5, ["x"]]),
+        ("timeout", [0, -1, 3601, float("nan"), float("inf")]),
+        ("max_retries", [-1, 21]),
+        ("max_qps", [0, -1, float("nan"), float("inf")]),
+        ("verify", [5, ["x"]]),
+        ("allow_http", ["yes", 1]),
+        (
+            "proxy",
+            [
+                5,
+                "proxy",
+                "proxy:8080",
+                "ftp://proxy",
+                "http://",
+                "http://[bad",
+                "http://proxy:port",
+                "http://proxy:99999",
+                "http://pro\nxy",
+            ],
+        ),
+    ],
+)
+def test_value_that_cannot_be_used_is_refused_by_name(name, values):
+    for value in values:
+        with pytest.raises(QianfanConfigurationError, match=name):
+            config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("session_token", [None, SESSION_TOKEN]),
+        ("timeout", [0.1, 3600]),
+        ("max_retries", [0, 20]),
+        ("max_qps", [None, 0.01, 1000]),
+        ("verify", [True, False]),
+        ("proxy", [None, "", "http://proxy:8080", "https://user:word@proxy"]),
+    ],
+)
+@pytest.mark.parametrize("kind", [QianfanClient, AsyncQianfanClient])
+def test_value_at_its_limit_makes_a_client(kind, name, values):
+    for value in values:
+        kind(config(**{"verify": False, name: value}))
+
+
+@pytest.mark.parametrize("kind", [QianfanClient, AsyncQianfanClient])
+@pytest.mark.parametrize(
+    "settings",
+    [{"verify": "/nowhere/bundle.pem"}, {"verify": __file__}, {"proxy": "socks5://proxy:1080"}],
+    ids=["no-such-bundle", "bundle-without-certificates", "socks-without-its-library"],
+)
+def test_bundle_or_proxy_that_fails_is_a_configuration_error(settings, kind):
+    with pytest.raises(QianfanConfigurationError, match="verify or proxy cannot be used"):
+        kind(config(**settings))
+
+
+def test_bundle_and_folder_of_certificates_are_used_without_a_warning(tmp_path):
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(Path(certifi.where()).read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for verify in (str(bundle), str(tmp_path)):
+            QianfanClient(config(verify=verify)).close()
+
+
+def test_proxy_of_the_environment_is_used_except_on_this_machine(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:8080")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:8080")
+
+    def proxied(endpoint: str) -> bool:
+        return any(QianfanClient(config(endpoint=endpoint, verify=False))._http._mounts.values())
+
+    assert proxied("https://qianfan.baidubce.com")
+    assert not proxied("http://127.0.0.1:8080")
+
+
+# Secrets
+
+SECRET_SETTINGS = {
+    "secret_access_key": SECRET_KEY,
+    "session_token": SESSION_TOKEN,
+    "proxy": f"http://user:{PROXY_PASSWORD}@proxy.example:8080",
+}
+
+
+def assert_no_secret(text: str) -> None:
+    for secret in (*SECRETS, "WRONG-SECRET"):
+        assert secret not in text
+
+
+@pytest.mark.parametrize("kind", [QianfanClient, AsyncQianfanClient])
+def test_config_and_client_show_no_secret(kind):
+    made = config(**SECRET_SETTINGS)
+    client = kind(made)
+    for shown in (made, copy.copy(made), client, client._http, client._http.auth, vars(client)):
+        assert_no_secret(f"{shown} {shown!r}")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"secret_access_key": "WRONG-SECRET\n"},
+        {"session_token": "WRONG-SECRET\x7f"},
+        {"session_token": "WRONG-SECRETé"},
+        {"proxy": "WRONG-SECRET"},
+        {"proxy": "http://user:WRONG-SECRET@proxy:port"},
+        {"proxy": "http://user:WRONG-SECRET@"},
+        {"proxy": "ftp://user:WRONG-SECRET@proxy"},
+        {"proxy": "socks5://user:WRONG-SECRET@proxy"},
+        {"endpoint": "https://user:WRONG-SECRET@qianfan.baidubce.com"},
+        {"endpoint": "ftp://user:WRONG-SECRET@qianfan.baidubce.com"},
+        {"endpoint": "http://user:WRONG-SECRET@qianfan.baidubce.com"},
+        {"endpoint": "https://user:WRONG-SECRET@host:port"},
+    ],
+)
+def test_refused_value_is_not_shown_where_it_is_a_secret(settings):
+    with pytest.raises(QianfanConfigurationError) as caught:
+        QianfanClient(config(**{"verify": False, **SECRET_SETTINGS, **settings}))
+    assert_no_secret(f"{caught.value} {caught.value!r}")
+
+
+def test_everything_secret_is_known_as_such_in_every_spelling():
+    assert set(SECRETS) <= set(config(**SECRET_SETTINGS).secrets)
+
+
+def test_secret_within_another_does_not_leave_its_rest_behind():
+    from airflow_qianfan.api.errors import clean
+
+    made = config(secret_access_key="abc", session_token="xxabcyy")
+    assert clean("token xxabcyy, key abc", made.secrets) == "token ***, key ***"

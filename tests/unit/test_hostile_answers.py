@@ -1,0 +1,371 @@
+"""Whatever the other side answers: an error of ours or a result, never a secret, never a hang."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from wire import PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN, Caller, reply, response
+
+from airflow_qianfan.api.actions import finetuning, model
+from airflow_qianfan.api.actions.base import Page, PagedRequest
+from airflow_qianfan.exceptions import (
+    QianfanAmbiguousCreateError,
+    QianfanConnectionError,
+    QianfanError,
+)
+
+REQUESTS = [
+    finetuning.CreateFineTuningJob(name="nightly", model="ERNIE-Speed-8K", train_mode="SFT"),
+    finetuning.DescribeFineTuningJobs(),
+    finetuning.DeleteFineTuningJob(job_id="job-1"),
+    finetuning.CreateFineTuningTask(
+        job_id="job-1",
+        hyper_parameter_config={},
+        dataset_config={"source_type": "Bos", "versions": [{"version_bos_uri": "bos:/b/f"}]},
+    ),
+    finetuning.DescribeFineTuningTask(task_id="task-1"),
+    finetuning.DescribeFineTuningTasks(job_id="job-1"),
+    finetuning.StopFineTuningTask(task_id="task-1"),
+    finetuning.DeleteFineTuningTask(task_id="task-1"),
+    model.CreateCustomModelSet(model_set_name="bot", model_type="Text2Text"),
+    model.DescribeModelSet(model_set_name="bot"),
+    model.DescribeCustomModelSets(),
+    model.CreateCustomModel(model_set_id="am-1", source_type="Train", train_meta={"task_id": "task-1"}),
+    model.DescribeModel(model_id="amv-1"),
+    model.DeleteModel(model_id="amv-1"),
+    model.DeleteModelSet(model_set_id="am-1"),
+]
+
+CREDENTIALS = {
+    "session_token": SESSION_TOKEN,
+    "proxy": f"http://user:{PROXY_PASSWORD}@127.0.0.1:9",
+}
+
+
+def all_texts(error: BaseException) -> str:
+    """Everything that a traceback or a log may show of an error."""
+    texts = []
+    shown: BaseException | None = error
+    while shown is not None:
+        texts += [str(shown), repr(shown), repr(vars(shown))]
+        shown = shown.__cause__
+    return "\n".join(texts)
+
+
+def test_every_request_class_is_tried_here():
+    classes = {
+        value
+        for module in (finetuning, model)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, finetuning.Action) and hasattr(value, "route")
+    }
+    assert {type(request) for request in REQUESTS} == classes
+
+
+# Echoes
+
+
+def canonical_echo(request: httpx.Request) -> str:
+    """The canonical request, as services like to show it when a signature does not match."""
+    token = request.headers["x-bce-security-token"].replace("+", "%2B").replace("/", "%2F")
+    return f"canonical: x-bce-security-token:{token.replace('=', '%3D')}"
+
+
+ECHOES: dict[str, Callable[[httpx.Request], str]] = {
+    "authorization": lambda request: request.headers["Authorization"],
+    "session-token": lambda request: f"token {request.headers['x-bce-security-token']} expired",
+    "canonical-request": canonical_echo,
+    "all-headers": lambda request: str(dict(request.headers)),
+    "secret-key": lambda request: f"the key {SECRET_KEY}",
+    "proxy": lambda request: f"user:{PROXY_PASSWORD}@proxy and user:proxy-p@ssword@proxy",
+    "in-the-distance": lambda request: " " * 9_990 + SECRET_KEY,
+}
+
+PLACES: dict[str, Callable[[str], tuple[int, Any, dict[str, str]]]] = {
+    "message": lambda text: (400, {"code": "SignatureDoesNotMatch", "message": text}, {}),
+    "code": lambda text: (403, {"code": text}, {}),
+    "request-id": lambda text: (500, {"code": "InternalError", "requestId": text}, {}),
+    "request-id-of-a-success": lambda text: (200, {"requestId": text, "result": {"x": 1}}, {}),
+    "numeric-message": lambda text: (200, {"error_code": 14, "error_msg": text}, {}),
+    "nested": lambda text: (400, {"code": {"x": [text]}, "message": [text]}, {}),
+    "error-headers": lambda text: (
+        400,
+        None,
+        {"X-Bce-Error-Code": text, "X-Bce-Error-Message": text, "x-bce-request-id": text},
+    ),
+    "location": lambda text: (302, None, {"Location": f"/login?{text}"}),
+    "page": lambda text: (502, text.encode(), {}),
+    "page-under-200": lambda text: (200, text.encode(), {}),
+    "array": lambda text: (200, [text], {}),
+    "result-of-another-type": lambda text: (200, {"result": text}, {}),
+    "member-of-another-type": lambda text: (200, {"result": {"jobList": {text: text}}}, {}),
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+def test_echoed_secret_is_in_no_error_and_no_log(echo, place, connect, wire, slept, caplog):
+    caplog.set_level(logging.DEBUG)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        text = echo(request)
+        signatures.append(request.headers["Authorization"].rpartition("/")[2])
+        status, body, headers = place(text)
+        return reply(body, status, headers)(request)
+
+    for request in (REQUESTS[0], REQUESTS[1], REQUESTS[2]):
+        signatures: list[str] = []
+        wire.script(answer)
+        try:
+            connect(max_retries=1, **CREDENTIALS).call(request)
+            shown = ""
+        except QianfanError as error:
+            shown = all_texts(error)
+        for secret in (*SECRETS, SECRET_KEY[:10], *signatures):
+            assert secret not in shown
+            assert secret not in caplog.text
+
+
+def test_secret_in_a_failure_of_the_transport_is_not_shown(connect, wire, slept, caplog):
+    caplog.set_level(logging.DEBUG)
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise httpx.ProxyError(f"407 {SECRET_KEY} {SESSION_TOKEN} {PROXY_PASSWORD}", request=request)
+
+    wire.script(fail)
+    with pytest.raises(QianfanConnectionError) as caught:
+        connect(max_retries=1, **CREDENTIALS).call(REQUESTS[1])
+    shown = all_texts(caught.value) + caplog.text
+    assert "407 *** *** ***" in shown
+    assert not [secret for secret in SECRETS if secret in shown]
+
+
+def test_caller_sees_the_text_around_a_secret(connect, wire):
+    wire.script(reply({"code": "AccessDenied", "message": f"key {SECRET_KEY} lacks a policy"}, 403))
+    with pytest.raises(QianfanError, match=r"key \*\*\* lacks a policy"):
+        connect().call(REQUESTS[1])
+
+
+# Anything at all
+
+MEMBER_NAMES = """
+requestId result code message Code Message error_code error_msg log_id jobId taskId jobList taskList pageInfo
+isTruncated nextMarker runStatus runProgress metrics checkpointList step perplexity trainingLoss createDate
+finishDate createTime modelId modelSetId modelIds modelNames labels customModelSetList status sourceInfo
+"""
+KNOWN_MEMBERS = st.sampled_from(MEMBER_NAMES.split())
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from([*SECRETS, "task-1", "51%", "Done", "NaN", "0000-00-00T00:00:00Z", "RequestExpired"])
+    | st.sampled_from([500000, 336100, 18, 510202, 2**80, 10**300, 1e308])
+)
+MEMBERS = KNOWN_MEMBERS | st.text(max_size=5) | st.sampled_from(SECRETS)
+ANY_JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(MEMBERS, inner, max_size=6),
+    max_leaves=25,
+)
+ENVELOPES = st.fixed_dictionaries({"result": ANY_JSON}, optional={"requestId": SCALARS, "code": SCALARS})
+IDS = st.fixed_dictionaries(
+    {name: st.sampled_from(["a-1", "a-2", "a-3"]) for name in ("jobId", "taskId", "modelSetId", "modelId")},
+    optional={
+        "runStatus": SCALARS,
+        "runProgress": ANY_JSON,
+        "metrics": ANY_JSON,
+        "checkpointList": st.lists(
+            st.fixed_dictionaries({"step": st.integers()}, optional={"perplexity": SCALARS})
+        ),
+        "status": SCALARS,
+    },
+)
+ROWS = st.lists(IDS, max_size=3)
+PAGE_INFO = st.fixed_dictionaries(
+    {"isTruncated": st.booleans()}, optional={"nextMarker": st.text(max_size=3)}
+)
+RESULTS = IDS | st.fixed_dictionaries(
+    {"jobList": ROWS, "taskList": ROWS, "customModelSetList": ROWS, "pageInfo": PAGE_INFO}
+)
+BODIES = (
+    (ANY_JSON | ENVELOPES | RESULTS.map(lambda result: {"result": result})).map(
+        lambda value: json.dumps(value).encode()
+    )
+    | st.binary(max_size=60)
+    | st.sampled_from([b"[" * 5000, b'{"a":' * 900 + b"1" + b"}" * 900, b'{"result":' + b"9" * 5000 + b"}"])
+)
+HEADERS = st.dictionaries(
+    st.sampled_from(
+        [
+            b"Retry-After",
+            b"Location",
+            b"X-Bce-Error-Code",
+            b"X-Bce-Error-Message",
+            b"x-bce-request-id",
+            b"Content-Encoding",
+            b"Content-Type",
+            b"Set-Cookie",
+        ]
+    ),
+    st.binary(max_size=20)
+    | st.text(max_size=12).map(lambda text: text.encode("utf-8", "replace"))
+    | st.sampled_from([b"gzip", b"br", b"gzip, gzip", b"30", b"Mon, 01 Jan 0001 00:00:00", b"http://["])
+    | st.sampled_from([secret.encode() for secret in SECRETS]),
+    max_size=4,
+)
+STATUSES = st.sampled_from([200, 200, 200, 201, 204, 302, 400, 403, 404, 429, 500, 503]) | st.integers(
+    100, 599
+)
+
+
+def check_result(result: Any) -> None:
+    """A result that came through can be worked with, and stored."""
+    for row in result.rows if isinstance(result, Page) else [result]:
+        if hasattr(row, "output"):
+            json.dumps(row.output(), allow_nan=False)
+        if isinstance(row, finetuning.FineTuningTask | model.Model):
+            assert row.status.is_terminal in (True, False)
+
+
+@pytest.fixture(scope="class", params=["sync", "async"])
+def hostile(request) -> Iterator[tuple[Caller, list[Callable[[], httpx.Response]]]]:
+    """A client whose transport gives the answer that lies in the list."""
+    answers: list[Callable[[], httpx.Response]] = []
+    transport = httpx.MockTransport(lambda _: answers[0]())
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        asyncio.Runner() if request.param == "async" else nullcontext() as runner,
+    ):
+        patch.setattr(
+            httpx.HTTPTransport, "handle_request", lambda _, request: transport.handle_request(request)
+        )
+        patch.setattr(
+            httpx.AsyncHTTPTransport,
+            "handle_async_request",
+            lambda _, request: transport.handle_async_request(request),
+        )
+        caller = Caller(runner, max_retries=0, **CREDENTIALS)
+        yield caller, answers
+        caller.close()
+
+
+class TestAnyAnswer:
+    @settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(
+        status=STATUSES,
+        headers=HEADERS,
+        body=BODIES,
+        number=st.integers(-1, len(REQUESTS) - 1),
+        walk=st.booleans(),
+    )
+    def test_gives_a_result_or_an_error_of_ours(self, hostile, status, headers, body, number, walk):
+        caller, answers = hostile
+        answers[:] = [lambda: response(body, status, list(headers.items()))]
+        try:
+            if number < 0:
+                assert isinstance(caller.call_action("/v2/x", "CreateX", {"a": 1}), dict)
+            elif walk and isinstance(REQUESTS[number], PagedRequest):
+                caller.rows(REQUESTS[number], limit=100)
+            else:
+                check_result(caller.call(REQUESTS[number]))
+        except QianfanError as error:
+            shown = all_texts(error)
+            assert not [secret for secret in SECRETS if secret in shown]
+
+
+# Over a real connection
+
+
+@contextmanager
+def server(talk: Callable[[socket.socket, threading.Event], None]) -> Iterator[tuple[str, list[int]]]:
+    """Answer each connection with ``talk``; yield the address and, growing, one entry a connection."""
+    done = threading.Event()
+    connections: list[int] = []
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                connections.append(1)
+                threads.append(threading.Thread(target=serve_one, args=(connection,)))
+                threads[-1].start()
+
+    def serve_one(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            talk(connection, done)
+
+    threads = [threading.Thread(target=serve)]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threads[0].start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", connections
+        finally:
+            done.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def trickle(connection: socket.socket, done: threading.Event) -> None:
+    connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\n")
+    while not done.wait(0.05):
+        connection.sendall(b" ")
+
+
+def never_answer(connection: socket.socket, done: threading.Event) -> None:
+    done.wait(20)
+
+
+def hang_up(connection: socket.socket, done: threading.Event) -> None:
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def hang_up_in_the_body(connection: socket.socket, done: threading.Event) -> None:
+    connection.sendall(HEAD + b'Content-Length: 100\r\n\r\n{"result": ')
+
+
+def talk_nonsense(connection: socket.socket, done: threading.Event) -> None:
+    connection.sendall(b"220 mail.example ESMTP\r\n")
+
+
+@pytest.mark.parametrize("talk", [trickle, never_answer, hang_up, hang_up_in_the_body, talk_nonsense])
+def test_answer_that_never_ends_or_breaks_off_is_a_connection_error_in_time(talk, connect):
+    with server(talk) as (endpoint, connections):
+        started = time.monotonic()
+        with pytest.raises(QianfanConnectionError) as caught:
+            connect(endpoint=endpoint, timeout=0.4, max_retries=0).call(REQUESTS[1])
+        assert time.monotonic() - started < 2
+        assert caught.value.sent is True
+        if talk in (trickle, never_answer):
+            assert "no answer within 0.4 s" in str(caught.value)
+
+        with pytest.raises(QianfanAmbiguousCreateError):
+            connect(endpoint=endpoint, timeout=0.4).call(REQUESTS[0])
+        assert len(connections) == 2
+
+
+def test_nobody_there_is_a_connection_error_and_nothing_was_sent(connect, slept):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    for request in (REQUESTS[0], REQUESTS[1]):
+        with pytest.raises(QianfanConnectionError, match=f"no answer from http://127.0.0.1:{port}") as caught:
+            connect(endpoint=f"http://127.0.0.1:{port}", max_retries=1).call(request)
+        assert caught.value.sent is False

@@ -1,0 +1,134 @@
+"""What an import costs, who may know whom, and how large a module may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import airflow_qianfan
+
+ROOT = Path(airflow_qianfan.__file__).parent
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    """The name under which a file is imported."""
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def loaded_by(code: str) -> set[str]:
+    """The modules that are loaded after some code has run in a process of its own."""
+    shown = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return set(shown.stdout.split())
+
+
+def below(package: str, modules: set[str]) -> set[str]:
+    return {module for module in modules if module == package or module.startswith(f"{package}.")}
+
+
+@pytest.mark.parametrize(
+    ("code", "own"),
+    [
+        ("import airflow_qianfan", {"airflow_qianfan"}),
+        (
+            "from airflow_qianfan.get_provider_info import get_provider_info; get_provider_info()",
+            {"airflow_qianfan", "airflow_qianfan.get_provider_info"},
+        ),
+        ("import airflow_qianfan.emulator", {"airflow_qianfan", "airflow_qianfan.emulator"}),
+        (
+            "import airflow_qianfan.emulator.pytest_plugin",
+            {"airflow_qianfan", "airflow_qianfan.emulator", "airflow_qianfan.emulator.pytest_plugin"},
+        ),
+    ],
+    ids=["package", "metadata", "emulator", "pytest-plugin"],
+)
+def test_what_others_import_unasked_loads_nothing_else(code, own):
+    loaded = loaded_by(code)
+    assert below("airflow_qianfan", loaded) == own
+    for heavy in ("airflow", "httpx", "pydantic", "starlette", "uvicorn"):
+        assert below(heavy, loaded) == set()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from airflow_qianfan.emulator import Choices, QianfanEmulator, Refusal, StateError",
+        "import airflow_qianfan.emulator.__main__",
+        "from airflow_qianfan.api.signing import sign, BceV1Auth",
+    ],
+    ids=["emulator", "emulator-command", "signature"],
+)
+def test_emulator_and_signature_work_without_airflow(code):
+    assert below("airflow", loaded_by(code)) == set()
+
+
+def test_parsing_a_dag_loads_neither_client_nor_actions():
+    loaded = loaded_by(
+        "import airflow_qianfan.operators.action, airflow_qianfan.operators.finetuning, "
+        "airflow_qianfan.operators.model, airflow_qianfan.sensors.finetuning, airflow_qianfan.sensors.model"
+    )
+    assert "airflow_qianfan.operators.finetuning" in loaded
+    assert below("airflow_qianfan.api", loaded) == set()
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules of this package that a file imports anywhere, for types alone or not."""
+    package = name_of(path) if path.stem == "__init__" else name_of(path).rpartition(".")[0]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            module = ".".join([*base, *filter(None, [node.module])])
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.startswith("airflow_qianfan.")}
+
+
+#: Who may know whom. Arrows run one way: operators, sensors, triggers, hooks, api.
+MAY_KNOW = {
+    "api": ("api", "exceptions", "__version__"),
+    "hooks": ("hooks", "api", "exceptions"),
+    "triggers": ("triggers", "hooks", "api", "exceptions"),
+    "sensors": ("sensors", "triggers", "hooks", "api", "exceptions", "links"),
+    "operators": ("operators", "triggers", "hooks", "api", "exceptions", "links"),
+    "emulator": ("emulator", "api.signing", "__version__"),
+    "exceptions": (),
+    "links": (),
+    "get_provider_info": (),
+}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_module_knows_only_whom_it_may(path):
+    layer = name_of(path).partition(".")[2].partition(".")[0]
+    allowed = tuple(f"airflow_qianfan.{name}" for name in MAY_KNOW.get(layer, ()))
+    known = imports_of(path)
+    assert {name for name in known if not any(below(package, {name}) for package in allowed)} == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_module_is_shorter_than_400_lines(path):
+    assert len(path.read_text().splitlines()) < 400
+
+
+def test_emulator_is_written_apart_from_the_requests_it_answers():
+    known = set().union(*(imports_of(path) for path in (ROOT / "emulator").rglob("*.py")))
+    assert below("airflow_qianfan.api.actions", known) == set()
+
+
+def test_package_is_typed_and_has_one_version():
+    assert (ROOT / "py.typed").is_file()
+    assert version("airflow-provider-qianfan") == airflow_qianfan.__version__
