@@ -24,6 +24,9 @@ from airflow_qianfan.exceptions import QianfanConfigurationError, QianfanError
 ResultT = TypeVar("ResultT")
 ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 
+KEEP_ALIVE = 50.0
+"""Seconds for which an idle connection is kept open; load balancers close it after a minute."""
+
 
 class QianfanClient:
     """Calls Actions and waits for the answer.
@@ -108,12 +111,14 @@ class AsyncQianfanClient:
     """Calls Actions without blocking the event loop. Its methods are those of :class:`QianfanClient`.
 
     :param config: where the service is and who calls it.
+    :param max_connections: TCP connections at most, which are kept open; None leaves it to httpx.
     """
 
-    def __init__(self, config: QianfanConfig) -> None:
+    def __init__(self, config: QianfanConfig, *, max_connections: int | None = None) -> None:
         self._pace = Pace(config.max_qps)
         self._config = config
-        self._http = _open(httpx.AsyncClient, config)
+        options = {} if max_connections is None else {"limits": _limits(max_connections)}
+        self._http = _open(httpx.AsyncClient, config, **options)
 
     async def call(self, request: Action[ResultT]) -> ResultT:
         """Send a request and return its typed result; see :meth:`QianfanClient.call`."""
@@ -177,7 +182,13 @@ def _trusted(verify: bool | str) -> bool | ssl.SSLContext:
     return ssl.create_default_context(cafile=verify)
 
 
-def _open(kind: type[ClientT], config: QianfanConfig) -> ClientT:
+def _limits(connections: int) -> httpx.Limits:
+    return httpx.Limits(
+        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE
+    )
+
+
+def _open(kind: type[ClientT], config: QianfanConfig, **options: Any) -> ClientT:
     try:
         return kind(
             auth=BceV1Auth(config.access_key_id, config.secret_access_key, config.session_token),
@@ -188,6 +199,7 @@ def _open(kind: type[ClientT], config: QianfanConfig) -> ClientT:
             trust_env=not config.is_local,
             follow_redirects=False,
             headers={"User-Agent": f"airflow-provider-qianfan/{__version__}"},
+            **options,
         )
     except (OSError, ValueError, ImportError) as error:
         raise QianfanConfigurationError(

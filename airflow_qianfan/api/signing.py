@@ -6,9 +6,10 @@ Follows https://cloud.baidu.com/doc/Reference/s/njwvz1yfu. The request body is n
 from __future__ import annotations
 
 import hmac
+import math
 import time
 from collections.abc import Callable, Collection, Generator, Iterable
-from hashlib import sha256
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 import httpx
@@ -26,7 +27,7 @@ Text = str | bytes
 
 def canonical_time(timestamp: float) -> str:
     """Return a time stamp, in seconds since the epoch, as UTC in the form ``2024-01-16T09:48:35Z``."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(timestamp))
+    return _canonical_second(math.floor(timestamp))
 
 
 def canonical_request(
@@ -45,13 +46,18 @@ def canonical_request(
     :param signed_headers: names of the headers to sign; None or empty for the default set. Headers that start
         with ``x-bce-`` are always signed.
     """
-    wanted = {name.strip().lower().encode() for name in signed_headers or DEFAULT_SIGNED_HEADERS}
+    wanted, _ = _names(tuple(signed_headers or ()))
+    lines = (_canonical_header(name, value) for name, value in headers)
     return "\n".join(
         (
             method.upper(),
             _canonical_uri(path),
-            _canonical_query(query),
-            _canonical_headers(headers, lambda name: name in wanted or name.startswith(_BCE_PREFIX)),
+            _canonical_query(tuple(query)),
+            "\n".join(
+                sorted(
+                    line for name, line in lines if line and (name in wanted or name.startswith(_BCE_PREFIX))
+                )
+            ),
         )
     )
 
@@ -63,8 +69,7 @@ def signing_prefix(access_key_id: str, timestamp: float, expiration: int) -> str
 
 def signature(secret_access_key: str, prefix: str, request: str) -> str:
     """Return the signature in hex of a canonical request, under the key derived from ``prefix``."""
-    signing_key = _hmac_hex(secret_access_key.encode(), prefix)
-    return _hmac_hex(signing_key.encode(), request)
+    return hmac.digest(_signing_key(secret_access_key, prefix), request.encode(), "sha256").hex()
 
 
 def sign(
@@ -93,7 +98,7 @@ def sign(
     """
     prefix = signing_prefix(access_key_id, timestamp, expiration)
     request = canonical_request(method, path, query, headers, signed_headers)
-    names = ";".join(sorted({name.strip().lower() for name in signed_headers or ()}))
+    _, names = _names(tuple(signed_headers or ()))
     return f"{prefix}/{names}/{signature(secret_access_key, prefix, request)}"
 
 
@@ -150,27 +155,50 @@ class BceV1Auth(httpx.Auth):
         yield request
 
 
-def parse_query(query: bytes) -> list[tuple[bytes, bytes]]:
+@lru_cache(maxsize=256)
+def parse_query(query: bytes) -> tuple[tuple[bytes, bytes], ...]:
     """Split a query string as sent into decoded names and values; ``+`` stands for itself."""
     pairs = (item.partition(b"=") for item in query.split(b"&") if item)
-    return [(unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs]
+    return tuple((unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs)
 
 
+# A client sends the same few routes, Actions and headers again and again, many of them within one second.
+
+
+@lru_cache(maxsize=16)
+def _canonical_second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+
+
+@lru_cache(maxsize=64)
+def _signing_key(secret_access_key: str, prefix: str) -> bytes:
+    return hmac.digest(secret_access_key.encode(), prefix.encode(), "sha256").hex().encode()
+
+
+@lru_cache(maxsize=64)
+def _names(signed_headers: tuple[str, ...]) -> tuple[frozenset[bytes], str]:
+    """Return which headers to sign, and how their list is written."""
+    names = {name.strip().lower() for name in signed_headers}
+    return frozenset(name.encode() for name in names or DEFAULT_SIGNED_HEADERS), ";".join(sorted(names))
+
+
+@lru_cache(maxsize=256)
 def _canonical_uri(path: Text) -> str:
     encoded = quote(path, safe="/~")
     return encoded if encoded.startswith("/") else "/" + encoded
 
 
-def _canonical_query(query: Iterable[tuple[Text, Text]]) -> str:
+@lru_cache(maxsize=256)
+def _canonical_query(query: tuple[tuple[Text, Text], ...]) -> str:
     pairs = [(name, value) for name, value in query if _to_bytes(name).lower() != b"authorization"]
     return "&".join(sorted(f"{_encode(name)}={_encode(value)}" for name, value in pairs))
 
 
-def _canonical_headers(headers: Iterable[tuple[Text, Text]], wanted: Callable[[bytes], bool]) -> str:
-    trimmed = ((_to_bytes(name).strip().lower(), _to_bytes(value).strip()) for name, value in headers)
-    return "\n".join(
-        sorted(f"{_encode(name)}:{_encode(value)}" for name, value in trimmed if value and wanted(name))
-    )
+@lru_cache(maxsize=256)
+def _canonical_header(name: Text, value: Text) -> tuple[bytes, str]:
+    """Return a header's name, and its line in the canonical request; no line where it is empty."""
+    name, value = _to_bytes(name).strip().lower(), _to_bytes(value).strip()
+    return name, f"{_encode(name)}:{_encode(value)}" if value else ""
 
 
 def _encode(text: Text) -> str:
@@ -179,7 +207,3 @@ def _encode(text: Text) -> str:
 
 def _to_bytes(text: Text) -> bytes:
     return text.encode() if isinstance(text, str) else text
-
-
-def _hmac_hex(key: bytes, message: str) -> str:
-    return hmac.new(key, message.encode(), sha256).hexdigest()

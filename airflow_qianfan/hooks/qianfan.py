@@ -78,12 +78,20 @@ class QianfanHook(BaseHook):
         """
         from airflow_qianfan.api.client import AsyncQianfanClient
 
-        connection = await self.aget_connection(self.qianfan_conn_id)
-        config = self._config(connection, await _read_extra(connection))
-        await amask_secret(config.secret_access_key)
+        config = await self.aget_config()
         # Reading the certificates takes longer than an event loop should wait.
         async with await asyncio.to_thread(AsyncQianfanClient, config) as client:
             yield client
+
+    async def aget_config(self) -> QianfanConfig:
+        """Read the connection without blocking the event loop, and return what a client needs of it.
+
+        :raises QianfanConfigurationError: the connection lacks something.
+        """
+        connection = await self.aget_connection(self.qianfan_conn_id)
+        config = self._config(connection, await _read_extra(connection))
+        await amask_secret(config.secret_access_key)
+        return config
 
     def get_conn(self) -> QianfanClient:
         """Return the client."""

@@ -197,4 +197,4 @@ def test_repr_shows_no_secret():
 
 
 def test_query_is_split_as_sent():
-    assert parse_query(b"a=1&&b&c=x%3Dy+z") == [(b"a", b"1"), (b"b", b""), (b"c", b"x=y+z")]
+    assert parse_query(b"a=1&&b&c=x%3Dy+z") == ((b"a", b"1"), (b"b", b""), (b"c", b"x=y+z"))
