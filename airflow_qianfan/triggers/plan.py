@@ -1,0 +1,36 @@
+"""When to look again: rarely while a training has long to go, often when it is about to end."""
+
+from __future__ import annotations
+
+UNKNOWN_SHARE = 0.2
+"""Share of its age after which something without progress is looked at again."""
+
+REMAINING_SHARE = 0.5
+"""Share of the time left after which something with progress is looked at again."""
+
+NEARLY_DONE = 0.97
+"""Progress from which on the shortest pause is taken: the last percents are known to last long."""
+
+
+def next_pause(
+    age: float, progress: float | None, shortest: float, longest: float, *, speed: float = 0.0
+) -> float:
+    """Return the seconds until the next look.
+
+    The time left is estimated from the average speed and from the latest, whichever promises an earlier end.
+    Half of it is waited, so that the looks get denser towards the end and a wrong estimate is corrected.
+
+    :param age: seconds since the waiting began.
+    :param progress: share that is done, from 0 to 1; None where it is not known.
+    :param shortest: the shortest pause in seconds; ``poll_interval``.
+    :param longest: the longest pause in seconds; ``max_poll_interval``.
+    :param speed: progress per second between the last two looks; 0 where it is not known.
+    """
+    if progress is None or progress <= 0:
+        pause = age * UNKNOWN_SHARE
+    elif progress >= NEARLY_DONE:
+        pause = shortest
+    else:
+        fastest = max(progress / age, speed) if age > 0 else speed
+        pause = (1 - progress) / fastest * REMAINING_SHARE if fastest > 0 else shortest
+    return max(shortest, min(pause, longest))
