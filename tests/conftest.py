@@ -10,8 +10,10 @@ _home = Path(tempfile.mkdtemp(prefix="airflow-qianfan-tests-"))
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 (_home / "dags").mkdir()
 
+_OPTIONS = {"QIANFAN_FUZZ", "QIANFAN_SOAK"}
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "QIANFAN_"))]:
-    del os.environ[_name]
+    if _name not in _OPTIONS:
+        del os.environ[_name]
 os.environ.update(
     AIRFLOW_HOME=str(_home),
     AIRFLOW__CORE__DAGS_FOLDER=str(_home / "dags"),

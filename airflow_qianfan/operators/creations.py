@@ -6,15 +6,20 @@ from collections.abc import Collection
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from airflow_qianfan.exceptions import QianfanNotFoundError
+from airflow_qianfan.exceptions import QianfanAmbiguousCreateError, QianfanNotFoundError
 from airflow_qianfan.operators.durable import Creation, Origin
 
 if TYPE_CHECKING:
-    from airflow_qianfan.api.actions.finetuning import CreateFineTuningJob, CreateFineTuningTask
+    from airflow_qianfan.api.actions.finetuning import (
+        CreateFineTuningJob,
+        CreateFineTuningTask,
+        FineTuningTaskStatus,
+    )
     from airflow_qianfan.api.actions.model import CreateCustomModel, CreateCustomModelSet
     from airflow_qianfan.hooks.qianfan import QianfanHook
 
 MAX_MODELS_LOOKED_AT = 20
+"""How many versions of a model set to search for a mark where nothing tells which are new."""
 
 
 class JobCreation(Creation):
@@ -69,13 +74,17 @@ class TaskCreation(Creation):
     """A training. It has no name: it is the one that its job did not have before.
 
     :param request: the Create.
+    :param owns_job: whether the job is used by this origin only.
     """
 
     key = "qianfan_task"
 
-    def __init__(self, hook: QianfanHook, origin: Origin, request: CreateFineTuningTask) -> None:
+    def __init__(
+        self, hook: QianfanHook, origin: Origin, request: CreateFineTuningTask, *, owns_job: bool = False
+    ) -> None:
         super().__init__(hook, origin)
         self.request = request
+        self.owns_job = owns_job
 
     @property
     def what(self) -> str:
@@ -91,24 +100,43 @@ class TaskCreation(Creation):
         return [task_id for task_id, _ in self._tasks()]
 
     def find(self, before: Collection[str] | None) -> list[str]:
-        """Return the tasks that are new and have neither failed nor been stopped."""
-        return [task_id for task_id, usable in self._tasks() if usable and task_id not in (before or ())]
+        """Return the tasks that are new and were not stopped, or else all that run or are done.
+
+        :raises QianfanAmbiguousCreateError: there are such tasks, but nothing tells whose they are.
+        """
+        from airflow_qianfan.api.actions.finetuning import FineTuningTaskStatus
+
+        if before is not None:
+            stopped = FineTuningTaskStatus.STOPPED
+            return [
+                task_id
+                for task_id, status in self._tasks()
+                if task_id not in before and status is not stopped
+            ]
+        found = [task_id for task_id, status in self._tasks() if _is_usable(status)]
+        if found and not self.owns_job:
+            raise QianfanAmbiguousCreateError(
+                f"an earlier attempt may have created {' or '.join(found)}; Airflow remembers nothing of it"
+            )
+        return found
 
     def is_usable(self, created_id: str) -> bool:
         """Return whether the training runs, or is done."""
-        from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTask, FineTuningTaskStatus
+        from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTask
 
-        status = self.hook.call(DescribeFineTuningTask(task_id=created_id)).status
-        return status is FineTuningTaskStatus.DONE or not status.is_terminal
+        return _is_usable(self.hook.call(DescribeFineTuningTask(task_id=created_id)).status)
 
-    def _tasks(self) -> list[tuple[str, bool]]:
-        from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTasks, FineTuningTaskStatus
+    def _tasks(self) -> list[tuple[str, FineTuningTaskStatus]]:
+        from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTasks
 
         tasks = self.hook.iterate(DescribeFineTuningTasks(job_id=self.request.job_id, max_keys=100))
-        return [
-            (task.task_id, task.status is FineTuningTaskStatus.DONE or not task.status.is_terminal)
-            for task in tasks
-        ]
+        return [(task.task_id, task.status) for task in tasks]
+
+
+def _is_usable(status: FineTuningTaskStatus) -> bool:
+    from airflow_qianfan.api.actions.finetuning import FineTuningTaskStatus
+
+    return status is FineTuningTaskStatus.DONE or not status.is_terminal
 
 
 class ModelSetCreation(Creation):
@@ -135,13 +163,19 @@ class ModelSetCreation(Creation):
 
     def existing(self) -> list[str]:
         """Return the model set that has the name already, if there is one."""
-        from airflow_qianfan.api.actions.model import DescribeModelSet
-
         try:
-            found = self.hook.call(DescribeModelSet(model_set_name=self.request.model_set_name))
+            return [self.look_up()]
         except QianfanNotFoundError:
             return []
-        return [found.model_set_id]
+
+    def look_up(self) -> str:
+        """Return the id of the model set that has the name.
+
+        :raises QianfanNotFoundError: there is none.
+        """
+        from airflow_qianfan.api.actions.model import DescribeModelSet
+
+        return self.hook.call(DescribeModelSet(model_set_name=self.request.model_set_name)).model_set_id
 
     def find(self, before: Collection[str] | None) -> list[str]:
         """Return the model set with the name, unless it was there before."""
@@ -185,17 +219,17 @@ class ModelCreation(Creation):
         return self.hook.call(DescribeModelSet(model_set_id=self.request.model_set_id)).model_ids
 
     def find(self, before: Collection[str] | None) -> list[str]:
-        """Return the versions that are new, bear our mark and have not failed."""
+        """Return the versions with our mark that are new, or else have not failed."""
         from airflow_qianfan.api.actions.model import DescribeModel, ModelStatus
 
         new = (model_id for model_id in self.existing() if model_id not in (before or ()))
         ours = []
-        for model_id in islice(new, MAX_MODELS_LOOKED_AT):
+        for model_id in islice(new, MAX_MODELS_LOOKED_AT if before is None else None):
             model = self.hook.call(DescribeModel(model_id=model_id))
             # A service that shows no description leaves only the time at which the version appeared.
             marked = self.origin.marker in (model.description or "")
             unmarked = model.description is None and before is not None
-            if (marked or unmarked) and model.status is not ModelStatus.FAIL:
+            if (marked or unmarked) and (before is not None or model.status is not ModelStatus.FAIL):
                 ours.append(model_id)
         return ours
 

@@ -10,10 +10,10 @@ import hashlib
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import conf
 
@@ -23,6 +23,7 @@ from airflow_qianfan.exceptions import (
     QianfanError,
     QianfanNotFoundError,
     QianfanRequestError,
+    QianfanThrottledError,
 )
 from airflow_qianfan.operators.base import QianfanOperator
 
@@ -38,8 +39,16 @@ LOOKS = (0.0, 1 / 30, 2 / 30, 4 / 30, 8 / 30, 15 / 30)
 MAX_SUBMITS = 3
 """How often a Create is sent in one attempt at most, after looking whether the one before took effect."""
 
+MAX_THROTTLED_PAUSE = 60.0
+"""Seconds to wait before a throttled Create is sent again; a service that asks for more gets no other."""
+
 RETENTION = timedelta(days=365)
 """How long Airflow remembers what a task created."""
+
+_LAGS = (QianfanNotFoundError, QianfanRequestError)
+# What a read that lags behind answers about something new, or about a page that begins with it.
+
+SeenT = TypeVar("SeenT")
 
 
 @dataclass(frozen=True)
@@ -136,8 +145,8 @@ class Creation(ABC):
     def find(self, before: Collection[str] | None) -> list[str]:
         """Return the ids of what this origin has created and can be used.
 
-        :param before: what existed before the Create; None where that is not known, and only a name or a mark
-            of our own is proof.
+        :param before: what existed before the Create, which makes even what has failed meanwhile ours; None
+            where that is not known, and only a name or a mark of our own is proof.
         """
 
     @abstractmethod
@@ -203,7 +212,7 @@ class QianfanCreateOperator(QianfanOperator):
         :raises QianfanAmbiguousCreateError: several objects could be the one that was created.
         """
         if not self.durable:
-            return creation.create()
+            return self._send(creation)
         memory = _Memory(context, creation.key, creation.origin)
         record = memory.read()
         if record.id is not None:
@@ -218,7 +227,7 @@ class QianfanCreateOperator(QianfanOperator):
             created_id = self._find(creation, record.before, patient=True)
         if created_id is None:
             if record.before is None:
-                record.before = creation.existing()
+                record.before = self._read(creation.existing)
                 memory.write(record)
             created_id = self._create(creation, record.before, remembered=memory.store is not None)
         record.id = created_id
@@ -232,23 +241,51 @@ class QianfanCreateOperator(QianfanOperator):
         """
         return _Memory(context, key, Origin.of(context)).read().id
 
+    def created(self, creation: Creation, created_id: str) -> None:
+        """Take the id of what was created, before it is stored."""
+
     def on_kill(self) -> None:
         """Create nothing any more: Airflow lets a killed task go on for some seconds."""
         self._killed = True
 
-    def _is_usable(self, creation: Creation, created_id: str) -> bool:
+    def _send(self, creation: Creation) -> str:
+        if self._killed:
+            raise QianfanError(f"{creation.what} was not created, since this task was ended")
+        created_id = creation.create()
+        self.log.info("Created %s: %s.", creation.what, created_id)
+        self.created(creation, created_id)
+        return created_id
+
+    def _read(self, read: Callable[[], SeenT]) -> SeenT:
+        """Read what is new, perhaps too new for the first look."""
+        lag: QianfanError | None = None
         for share in LOOKS:
             time.sleep(share * self._settle_seconds)
             try:
-                return creation.is_usable(created_id)
-            except QianfanNotFoundError as error:
+                return read()
+            except _LAGS as error:
                 self.log.info("%s", error)
-        return False
+                lag = error
+        raise lag or AssertionError("unreachable")
+
+    def _is_usable(self, creation: Creation, created_id: str) -> bool:
+        try:
+            return self._read(lambda: creation.is_usable(created_id))
+        except QianfanNotFoundError:
+            return False
 
     def _find(self, creation: Creation, before: Collection[str] | None, *, patient: bool) -> str | None:
+        failure: QianfanError | None = None
         for share in LOOKS if patient else LOOKS[:1]:
             time.sleep(share * self._settle_seconds)
-            found = creation.find(before)
+            try:
+                found, failure = creation.find(before), None
+            except QianfanError as error:
+                if not (error.transient or isinstance(error, _LAGS)):
+                    raise
+                self.log.warning("Look failed: %s", error)
+                failure = error
+                continue
             if len(found) > 1:
                 raise QianfanAmbiguousCreateError(
                     f"{creation.what}: {', '.join(found)} could each be the one that this task created"
@@ -257,29 +294,36 @@ class QianfanCreateOperator(QianfanOperator):
                 self.log.info("Attached to %s %s, which exists already.", creation.what, found[0])
                 creation.is_surprise = before is None
                 return found[0]
+        if failure is not None:
+            # The last look decides, so the next attempt of this task has to look again.
+            raise QianfanError(f"cannot tell whether {creation.what} exists: {failure}") from failure
         return None
 
     def _create(self, creation: Creation, before: list[str], *, remembered: bool) -> str:
         creation.before = before
+        was_lost = False
         for submits_left in reversed(range(MAX_SUBMITS)):
-            if self._killed:
-                raise QianfanError(f"{creation.what} was not created, since this task was ended")
             try:
-                created_id = creation.create()
+                return self._send(creation)
+            except QianfanThrottledError as error:
+                pause = error.retry_after or self._settle_seconds / (5 * submits_left or 1)
+                if submits_left == 0 or pause > MAX_THROTTLED_PAUSE:
+                    raise
+                self.log.warning("%s: %s. Trying again in %.0f s.", error.action, error.message, pause)
+                time.sleep(pause)
+                continue
             except QianfanAmbiguousCreateError as error:
                 self.log.warning("%s: %s. Looking whether it took effect.", error.action, error.message)
+                was_lost = True
                 found = self._find(creation, before, patient=True)
                 if found is None and submits_left == 0:
                     # Where Airflow remembers, the next attempt of this task looks again before it creates.
                     raise (error.__cause__ if remembered and error.__cause__ else error) from None
             except (QianfanRequestError, QianfanAlreadyExistsError):
                 # The name may be taken by a request of ours that nobody heard of.
-                found = self._find(creation, None, patient=False) if creation.has_unique_name else None
+                found = self._find(creation, None, patient=was_lost) if creation.has_unique_name else None
                 if found is None:
                     raise
-            else:
-                self.log.info("Created %s: %s.", creation.what, created_id)
-                return created_id
             if found is not None:
                 return found
         raise AssertionError("unreachable")

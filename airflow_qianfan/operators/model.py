@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_qianfan.exceptions import QianfanValidationError
+from airflow_qianfan.exceptions import (
+    QianfanAlreadyExistsError,
+    QianfanNotFoundError,
+    QianfanRequestError,
+    QianfanValidationError,
+)
 from airflow_qianfan.links import QianfanModelLink
 from airflow_qianfan.operators.base import QianfanOperator, QianfanRemovalOperator
 from airflow_qianfan.operators.creations import ModelCreation, ModelSetCreation
@@ -72,7 +77,16 @@ class QianfanCreateCustomModelSetOperator(QianfanCreateOperator):
         request = CreateCustomModelSet(**members)
         creation = ModelSetCreation(self.hook, origin, request)
         existing = creation.existing() if self.if_exists == "use" else []
-        model_set_id = existing[0] if existing else self.submit_or_attach(context, creation)
+        try:
+            model_set_id = existing[0] if existing else self.submit_or_attach(context, creation)
+        except (QianfanRequestError, QianfanAlreadyExistsError) as refusal:
+            if self.if_exists != "use":
+                raise
+            # Somebody else may have been faster, or the look above lagged behind.
+            try:
+                model_set_id = self._read(creation.look_up)
+            except QianfanNotFoundError:
+                raise refusal from None
         return {"model_set_id": model_set_id, "model_set_name": request.model_set_name}
 
 

@@ -72,7 +72,8 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         :raises QianfanWaitTimeoutError: it took longer than ``execution_timeout``.
         """
         limit = self.execution_timeout
-        trigger = self.make_trigger(deadline=time.time() + limit.total_seconds() if limit else None)
+        deadline = time.time() + limit.total_seconds() if limit else None
+        trigger = self.make_trigger(deadline=deadline, console_url=self.console_url)
         if self.deferrable:
             # The trigger's own deadline comes first; this is the net below it.
             net = timedelta(seconds=limit.total_seconds() + 2 * self.poll_interval) if limit else None

@@ -190,7 +190,8 @@ class QianfanTrigger(BaseTrigger):
             event = await self._wait()
         except AirflowException as error:
             event = {"status": "error", "message": f"cannot read the state: {error}"}
-        yield TriggerEvent({**event, "ids": self.ids()})  # type: ignore[no-untyped-call]
+        event = {"output": {"console_url": self.console_url}, **event, "ids": self.ids()}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> dict[str, Any]:
         watch = Watch(self, self.log)
@@ -241,13 +242,15 @@ class Watch:
         self.trigger = trigger
         self._log = log
         self._progress = ProgressLog(log, trigger.started)
-        self._failures = 0
+        self._failures = self._missing = 0
         self._delay = trigger.poll_interval
+        self._asked = 0.0
 
     def saw(self, seen: Observation) -> bool:
         """Take what a look showed; return whether the waiting is over."""
-        self._failures = 0
-        self._delay = self.trigger.poll_interval
+        self._failures = self._missing = 0
+        self._delay, self._asked = self.trigger.poll_interval, 0.0
+        self.trigger.console_url = seen.output.get("console_url")
         self._progress.update(seen, time.time())
         return seen.is_terminal
 
@@ -258,17 +261,22 @@ class Watch:
         """
         self._failures += 1
         # What was created a moment ago may be missing from a read that lags behind.
-        to_bear = MAX_NOT_FOUND if isinstance(error, QianfanNotFoundError) else self.trigger.max_poll_failures
-        if self._failures > to_bear or not (error.transient or isinstance(error, QianfanNotFoundError)):
+        is_missing = isinstance(error, QianfanNotFoundError)
+        self._missing += is_missing
+        count, to_bear = self._failures, self.trigger.max_poll_failures
+        if is_missing:
+            count, to_bear = self._missing, MAX_NOT_FOUND
+        if count > to_bear or not (error.transient or is_missing):
             raise error
-        self._log.warning("Look failed, %d of %d in a row to bear: %s", self._failures, to_bear, error)
-        asked = error.retry_after if isinstance(error, QianfanAPIError) else None
-        backoff = min(self.trigger.poll_interval * 2.0 ** (self._failures - 1), MAX_BACKOFF)
-        self._delay = max(asked or 0.0, backoff)
+        self._log.warning("Look failed, %d of %d in a row to bear: %s", count, to_bear, error)
+        longest = max(MAX_BACKOFF, self.trigger.poll_interval)
+        self._delay = min(self.trigger.poll_interval * 2.0 ** min(self._failures - 1, 30), longest)
+        self._asked = (error.retry_after or 0.0) if isinstance(error, QianfanAPIError) else 0.0
 
     def pause(self) -> float | None:
         """Return the seconds until the next look; None where the deadline has passed."""
-        pause = self._delay * random.uniform(0.9, 1.1)  # noqa: S311 - only spreads the load
+        jitter = random.uniform(0.9, 1.1)  # noqa: S311 - only spreads the load
+        pause = max(self._asked, self._delay * jitter)
         if self.trigger.deadline is None:
             return pause
         left = self.trigger.deadline - time.time()

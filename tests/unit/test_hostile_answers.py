@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import socket
 import threading
 import time
@@ -25,6 +26,9 @@ from airflow_qianfan.exceptions import (
     QianfanConnectionError,
     QianfanError,
 )
+
+#: Random answers for each of the two clients.
+EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "1000"))
 
 REQUESTS = [
     finetuning.CreateFineTuningJob(name="nightly", model="ERNIE-Speed-8K", train_mode="SFT"),
@@ -264,7 +268,7 @@ def hostile(request) -> Iterator[tuple[Caller, list[Callable[[], httpx.Response]
 
 
 class TestAnyAnswer:
-    @settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         status=STATUSES,
         headers=HEADERS,
@@ -326,12 +330,14 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 def trickle(connection: socket.socket, done: threading.Event) -> None:
     connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\n")
-    while not done.wait(0.05):
+    for _ in range(100):
+        if done.wait(0.05):
+            return
         connection.sendall(b" ")
 
 
 def never_answer(connection: socket.socket, done: threading.Event) -> None:
-    done.wait(20)
+    done.wait(5)
 
 
 def hang_up(connection: socket.socket, done: threading.Event) -> None:

@@ -18,7 +18,7 @@ from airflow_qianfan.emulator import QianfanEmulator
 from airflow_qianfan.exceptions import QianfanPollError, QianfanTerminalStateError, QianfanWaitTimeoutError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers import finetuning
-from airflow_qianfan.triggers.base import MAX_BACKOFF, Observation, ProgressLog, output_of
+from airflow_qianfan.triggers.base import MAX_BACKOFF, MAX_NOT_FOUND, Observation, ProgressLog, output_of
 from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
 from airflow_qianfan.triggers.model import QianfanModelTrigger
 
@@ -249,6 +249,27 @@ async def test_one_failure_too_many_is_an_error_event_and_cancels_nothing(remote
     assert len(remote.looks()) == 3
     assert remote.stops() == 0
     assert remote.emulator.tasks[0]["runStatus"] == "Running"
+
+
+@pytest.mark.parametrize("kind", ["task", "model"])
+@pytest.mark.parametrize(("misses", "status"), [(MAX_NOT_FOUND, "success"), (MAX_NOT_FOUND + 1, "error")])
+async def test_what_is_missing_is_looked_for_a_few_times(remote, sleeps, kind, misses, status):
+    trigger = getattr(remote, kind)(advance=2 * HOUR)
+    remote.emulator.fail_next(kind="error", status=404, code="NoSuchKey", count=misses)
+    assert (await event_of(trigger))["status"] == status
+
+
+@pytest.mark.parametrize("fault", [None, {"kind": "error", "status": 403, "count": None}])
+async def test_every_event_carries_the_id(remote, fault):
+    for trigger, name in (
+        (remote.task(advance=2 * HOUR), "fine_tuning_task_id"),
+        (remote.model(), "model_id"),
+    ):
+        trigger.deadline = time.time()
+        if fault:
+            remote.emulator.fail_next(**fault)
+        assert (await event_of(trigger))["ids"] == {name: getattr(trigger, name)}
+        remote.emulator.clear_faults()
 
 
 async def test_a_failure_that_repeating_cannot_mend_ends_at_once(remote, sleeps):

@@ -225,7 +225,7 @@ class QianfanStopFineTuningTaskOperator(QianfanRemovalOperator):
             # What the service answers for a training that has ended is not documented: its state decides.
             refusal = error
         task = self.hook.call(describe)
-        if refusal and not task.status.is_terminal:
+        if refusal and not (task.status.is_terminal or refusal.after_lost_answer):
             raise refusal
         deadline = time.monotonic() + self.timeout
         while self.wait_for_completion and not task.status.is_terminal:

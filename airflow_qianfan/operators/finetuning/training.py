@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowTaskTimeout
+
 from airflow_qianfan.exceptions import QianfanError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.links import QianfanFineTuningTaskLink
 from airflow_qianfan.operators.base import QianfanOperator
 from airflow_qianfan.operators.creations import JobCreation, TaskCreation
-from airflow_qianfan.operators.durable import Origin
+from airflow_qianfan.operators.durable import Creation, Origin
+from airflow_qianfan.operators.ending import is_given_up
 from airflow_qianfan.operators.waiting import QianfanWaitingOperator
 from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
 from airflow_qianfan.triggers.stopping import stop_training
@@ -50,8 +53,8 @@ class QianfanFineTuningOperator(QianfanWaitingOperator):
     :param corpus_config: general data that is mixed in; passed through. (templated)
     :param model_config: for jobs of custom models; passed through. (templated)
     :param resource_config: resource pool; passed through. (templated)
-    :param cancel_on_kill: stop the training when this task is ended: marked as failed or successful, cleared,
-        or its worker told to stop. Restarts of the triggerer never do.
+    :param cancel_on_kill: stop the training when a user ends this task: marks it as failed or successful, or
+        clears it. Replacing a worker, scheduler or triggerer never does.
     :param kwargs: see :class:`airflow_qianfan.operators.waiting.QianfanWaitingOperator`.
     """
 
@@ -126,7 +129,11 @@ class QianfanFineTuningOperator(QianfanWaitingOperator):
             if self.wait_for_completion:
                 return self.wait(context)
         except KeyboardInterrupt:
-            self.on_kill()
+            if self.cancel_on_kill:
+                self._stop("this task was interrupted")
+            raise
+        except AirflowTaskTimeout:
+            self._stop("execution_timeout is over")
             raise
         return {
             "fine_tuning_job_id": self.fine_tuning_job_id,
@@ -151,7 +158,8 @@ class QianfanFineTuningOperator(QianfanWaitingOperator):
         self.fine_tuning_job_id = job_id
         ti.xcom_push(key="fine_tuning_job_id", value=job_id)
 
-        task = TaskCreation(self.hook, origin, task_request.model_copy(update={"job_id": job_id}))
+        task_request = task_request.model_copy(update={"job_id": job_id})
+        task = TaskCreation(self.hook, origin, task_request, owns_job=True)
         self._submitting = task
         task_id = self.submit_or_attach(context, task, may_exist=job.is_surprise)
         self.fine_tuning_task_id = task_id
@@ -192,22 +200,39 @@ class QianfanFineTuningOperator(QianfanWaitingOperator):
         self.fine_tuning_task_id = self.remembered_id(context, TaskCreation.key)
         super().restore_ids(context, ids)
 
+    def created(self, creation: Creation, created_id: str) -> None:
+        """Stop the training where this task was ended while its Create was on the way."""
+        if creation is self._submitting:
+            self.fine_tuning_task_id = created_id
+            if self._killed:
+                self.on_kill()
+
     def cancel(self, why: str) -> None:
         """Stop the training."""
         if self.fine_tuning_task_id:
+            self._submitting = None
             hook = QianfanHook(self.qianfan_conn_id)
             stop_training(hook, self.fine_tuning_task_id, why, self.log, seconds=60)
 
     def on_kill(self) -> None:
-        """Stop the training, where ``cancel_on_kill`` asks for it."""
+        """Stop the training, where a user has ended this task and ``cancel_on_kill`` asks for it."""
         super().on_kill()
         if not self.cancel_on_kill or self._submitting is None:
             return
-        # Airflow kills this process after 5 s, and the interrupted client may hold a lock.
+        if is_given_up():
+            self._stop("this task was ended")
+        else:
+            self.log.info("This process was told to end, but nobody ended its task: the training goes on.")
+
+    def _stop(self, why: str) -> None:
+        """Stop the training at once, even where its id is not known yet."""
+        if self._submitting is None:
+            return
+        # Airflow kills this process 5 s after a signal, and the interrupted client may hold a lock.
         hook = QianfanHook(self.qianfan_conn_id, timeout=1.5, max_retries=0)
         task_id = self.fine_tuning_task_id or self._find_submitted(hook)
         if task_id:
-            stop_training(hook, task_id, "this task was ended", self.log, seconds=2)
+            stop_training(hook, task_id, why, self.log, seconds=2)
 
     def _find_submitted(self, hook: QianfanHook) -> str | None:
         """Return the training whose Create was interrupted, if it has taken effect already."""
