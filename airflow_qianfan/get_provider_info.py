@@ -55,12 +55,20 @@ def get_provider_info() -> dict[str, Any]:
                 "description": "Settings of the Baidu Qianfan provider.",
                 "options": {
                     "poll_interval": {
-                        "description": "Seconds between two looks at a training or a model, "
-                        "where a sensor does not set its own poke_interval.",
+                        "description": "Seconds between two looks at a training or a model at least, "
+                        "where a task does not set its own poll_interval or poke_interval.",
                         "version_added": "0.1.0",
                         "type": "float",
                         "example": "60",
                         "default": "30",
+                    },
+                    "max_poll_interval": {
+                        "description": "Seconds between two looks at most, while a training has long to go "
+                        "and the task is deferred or an operator waits.",
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": "300",
+                        "default": "600",
                     },
                     "settle_seconds": {
                         "description": "Seconds during which the result of a Create whose answer was lost is "

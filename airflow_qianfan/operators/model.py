@@ -217,6 +217,7 @@ class QianfanCreateCustomModelOperator(QianfanWaitingOperator):
             model_id=self.model_id or "",
             qianfan_conn_id=self.qianfan_conn_id,
             poll_interval=self.poll_interval,
+            max_poll_interval=self.max_poll_interval,
             max_poll_failures=self.max_poll_failures,
             **kwargs,
         )

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralTimeout
 
 from airflow_qianfan.exceptions import QianfanWaitTimeoutError
 from airflow_qianfan.operators.durable import QianfanCreateOperator
-from airflow_qianfan.triggers.base import output_of
+from airflow_qianfan.triggers.base import LAST_LOOK, output_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,8 +26,10 @@ class QianfanWaitingOperator(QianfanCreateOperator):
     :param wait_for_completion: wait, or return the ids at once.
     :param deferrable: wait in the triggerer instead of on a worker; None takes Airflow's ``[operators]
         default_deferrable``.
-    :param poll_interval: seconds between two looks; None takes ``[qianfan] poll_interval`` of Airflow's
-        configuration, which is 30.
+    :param poll_interval: seconds between two looks at least; None takes ``[qianfan] poll_interval`` of
+        Airflow's configuration, which is 30.
+    :param max_poll_interval: seconds between two looks at most, while there is long to go; None takes
+        ``[qianfan] max_poll_interval``, which is 600.
     :param max_poll_failures: how many failed looks in a row to bear.
     :param kwargs: see :class:`airflow_qianfan.operators.durable.QianfanCreateOperator`.
     """
@@ -38,6 +40,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         wait_for_completion: bool = True,
         deferrable: bool | None = None,
         poll_interval: float | None = None,
+        max_poll_interval: float | None = None,
         max_poll_failures: int = 10,
         **kwargs: Any,
     ) -> None:
@@ -48,9 +51,12 @@ class QianfanWaitingOperator(QianfanCreateOperator):
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         if poll_interval is None:
             poll_interval = conf.getfloat("qianfan", "poll_interval", fallback=30.0)
+        if max_poll_interval is None:
+            max_poll_interval = conf.getfloat("qianfan", "max_poll_interval", fallback=600.0)
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = poll_interval
+        self.max_poll_interval = max_poll_interval
         self.max_poll_failures = max_poll_failures
         self.console_url: str | None = None
 
@@ -76,7 +82,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         trigger = self.make_trigger(deadline=deadline, console_url=self.console_url)
         if self.deferrable:
             # The trigger's own deadline comes first; this is the net below it.
-            net = timedelta(seconds=limit.total_seconds() + 2 * self.poll_interval) if limit else None
+            net = limit + timedelta(seconds=2 * (self.poll_interval + LAST_LOOK)) if limit else None
             self.defer(trigger=trigger, method_name="execute_complete", timeout=net)
         try:
             return self._finish(trigger.wait(self.hook, self.log))

@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import (
 
 from airflow_qianfan.exceptions import QianfanError, QianfanWaitTimeoutError
 from airflow_qianfan.hooks.qianfan import QianfanHook
-from airflow_qianfan.triggers.base import QianfanTrigger, Watch, output_of
+from airflow_qianfan.triggers.base import LAST_LOOK, QianfanTrigger, Watch, output_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,8 +34,10 @@ class QianfanSensor(BaseSensorOperator):
     :param deferrable: wait in the triggerer instead of on a worker.
     :param max_poll_failures: how many failures in a row to bear. In reschedule mode every look is a process
         of its own, so failures are borne until ``timeout``.
-    :param poke_interval: seconds between two looks; None takes ``[qianfan] poll_interval`` of Airflow's
-        configuration, which is 30.
+    :param poke_interval: seconds between two looks, at least where the sensor is deferrable; None takes
+        ``[qianfan] poll_interval`` of Airflow's configuration, which is 30.
+    :param max_poll_interval: seconds between two looks at most, where the sensor is deferrable and there is
+        long to go; None takes ``[qianfan] max_poll_interval``, which is 600.
     :param kwargs: see ``BaseSensorOperator``; ``timeout`` holds in all modes.
     """
 
@@ -49,12 +51,16 @@ class QianfanSensor(BaseSensorOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         max_poll_failures: int = 10,
         poke_interval: timedelta | float | None = None,
+        max_poll_interval: float | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
         if poke_interval is None:
             poke_interval = conf.getfloat("qianfan", "poll_interval", fallback=30.0)
+        if max_poll_interval is None:
+            max_poll_interval = conf.getfloat("qianfan", "max_poll_interval", fallback=600.0)
         super().__init__(poke_interval=poke_interval, **kwargs)
+        self.max_poll_interval = max_poll_interval
         self.qianfan_conn_id = qianfan_conn_id
         self.deferrable = deferrable
         self.max_poll_failures = max_poll_failures
@@ -88,7 +94,7 @@ class QianfanSensor(BaseSensorOperator):
                 trigger=self.make_trigger(deadline=time.time() + self.timeout, console_url=self.console_url),
                 method_name="execute_complete",
                 # The trigger's own deadline comes first; this is the net below it.
-                timeout=timedelta(seconds=self.timeout + 2 * self.poke_interval),
+                timeout=timedelta(seconds=self.timeout + 2 * (self.poke_interval + LAST_LOOK)),
             )
         return seen.xcom_value
 

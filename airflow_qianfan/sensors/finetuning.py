@@ -42,6 +42,7 @@ class QianfanFineTuningTaskSensor(QianfanSensor):
             fine_tuning_task_id=self.fine_tuning_task_id,
             qianfan_conn_id=self.qianfan_conn_id,
             poll_interval=self.poke_interval,
+            max_poll_interval=self.max_poll_interval,
             max_poll_failures=self.max_poll_failures,
             cancel_on_kill=self.cancel_on_kill,
             **kwargs,

@@ -36,6 +36,7 @@ class QianfanModelSensor(QianfanSensor):
             model_id=self.model_id,
             qianfan_conn_id=self.qianfan_conn_id,
             poll_interval=self.poke_interval,
+            max_poll_interval=self.max_poll_interval,
             max_poll_failures=self.max_poll_failures,
             **kwargs,
         )

@@ -22,6 +22,8 @@ from airflow_qianfan.exceptions import (
     QianfanWaitTimeoutError,
 )
 from airflow_qianfan.hooks.qianfan import QianfanHook
+from airflow_qianfan.triggers.plan import next_pause
+from airflow_qianfan.triggers.poller import Listing, shared_poller
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 MAX_BACKOFF = 600.0
 """Seconds between two looks at most while looking fails."""
 
+
+LAST_LOOK = 10.0
+"""Seconds after the deadline for which a look that is under way is waited for."""
 
 MAX_NOT_FOUND = 3
 """How many looks in a row may find nothing before it is believed."""
@@ -136,7 +141,8 @@ class QianfanTrigger(BaseTrigger):
     It only reads, so that a restarted triggerer can start it again at any time.
 
     :param qianfan_conn_id: id of the connection.
-    :param poll_interval: seconds between two looks; a tenth of it is added or taken away at random.
+    :param poll_interval: seconds between two looks at least; a tenth is added or taken away at random.
+    :param max_poll_interval: seconds between two looks at most, while a training has long to go.
     :param started: when the waiting began, in seconds since the epoch; None for now.
     :param deadline: when to give up, in seconds since the epoch; None for never.
     :param max_poll_failures: how many failures in a row to bear before giving up.
@@ -148,6 +154,7 @@ class QianfanTrigger(BaseTrigger):
         *,
         qianfan_conn_id: str = QianfanHook.default_conn_name,
         poll_interval: float = 30.0,
+        max_poll_interval: float = 600.0,
         started: float | None = None,
         deadline: float | None = None,
         max_poll_failures: int = 10,
@@ -156,6 +163,7 @@ class QianfanTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.qianfan_conn_id = qianfan_conn_id
         self.poll_interval = poll_interval
+        self.max_poll_interval = max(max_poll_interval, poll_interval)
         self.started = time.time() if started is None else started
         self.deadline = deadline
         self.max_poll_failures = max_poll_failures
@@ -166,6 +174,7 @@ class QianfanTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", {
             "qianfan_conn_id": self.qianfan_conn_id,
             "poll_interval": self.poll_interval,
+            "max_poll_interval": self.max_poll_interval,
             "started": self.started,
             "deadline": self.deadline,
             "max_poll_failures": self.max_poll_failures,
@@ -184,6 +193,10 @@ class QianfanTrigger(BaseTrigger):
     def ids(self) -> dict[str, str]:
         """Return the id of what is looked at, under its name in operators; each event carries it."""
 
+    def listing(self) -> Listing | None:
+        """Return a list that shows the object too, if there is one."""
+        return None
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: ``status`` is ``success``, ``failed``, ``timeout`` or ``error``."""
         try:
@@ -195,19 +208,25 @@ class QianfanTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         watch = Watch(self, self.log)
-        async with QianfanHook(self.qianfan_conn_id).async_client() as client:
-            while True:
+        async with shared_poller(self.qianfan_conn_id) as poller:
+            # The task has looked before it was deferred; a restarted triggerer must not ask for all at once.
+            pause = watch.first_pause()
+            while pause is not None:
                 try:
-                    seen = self.observe(await client.call(self.request()))
+                    async with asyncio.timeout(self._seconds_left()):
+                        seen = self.observe(await poller.look(self.request(), pause, self.listing()))
                 except QianfanError as error:
                     watch.failed(error)
+                except TimeoutError:
+                    break
                 else:
                     if watch.saw(seen):
                         return seen.event()
                 pause = watch.pause()
-                if pause is None:
-                    return TIMEOUT_EVENT
-                await asyncio.sleep(pause)
+        return TIMEOUT_EVENT
+
+    def _seconds_left(self) -> float | None:
+        return None if self.deadline is None else self.deadline - time.time() + LAST_LOOK
 
     def wait(self, hook: QianfanHook, log: Logger) -> dict[str, Any]:
         """Wait on a worker, and return the payload of the event.
@@ -245,14 +264,26 @@ class Watch:
         self._failures = self._missing = 0
         self._delay = trigger.poll_interval
         self._asked = 0.0
+        self._last: tuple[float, float] | None = None
 
     def saw(self, seen: Observation) -> bool:
         """Take what a look showed; return whether the waiting is over."""
         self._failures = self._missing = 0
-        self._delay, self._asked = self.trigger.poll_interval, 0.0
+        now = time.time()
+        self._delay, self._asked = self._plan(seen.progress, now), 0.0
         self.trigger.console_url = seen.output.get("console_url")
-        self._progress.update(seen, time.time())
+        self._progress.update(seen, now)
         return seen.is_terminal
+
+    def _plan(self, progress: float | None, now: float) -> float:
+        speed = 0.0
+        if progress is not None:
+            if self._last is not None and now > self._last[0]:
+                speed = (progress - self._last[1]) / (now - self._last[0])
+            self._last = (now, progress)
+        trigger = self.trigger
+        age = max(0.0, now - trigger.started)
+        return next_pause(age, progress, trigger.poll_interval, trigger.max_poll_interval, speed=speed)
 
     def failed(self, error: QianfanError) -> None:
         """Take a failed look.
@@ -273,10 +304,16 @@ class Watch:
         self._delay = min(self.trigger.poll_interval * 2.0 ** min(self._failures - 1, 30), longest)
         self._asked = (error.retry_after or 0.0) if isinstance(error, QianfanAPIError) else 0.0
 
+    def first_pause(self) -> float | None:
+        """Return the seconds until the first look; None where the deadline has passed."""
+        return self._until_deadline(random.uniform(0, self.trigger.poll_interval))  # noqa: S311
+
     def pause(self) -> float | None:
         """Return the seconds until the next look; None where the deadline has passed."""
         jitter = random.uniform(0.9, 1.1)  # noqa: S311 - only spreads the load
-        pause = max(self._asked, self._delay * jitter)
+        return self._until_deadline(max(self._asked, self._delay * jitter))
+
+    def _until_deadline(self, pause: float) -> float | None:
         if self.trigger.deadline is None:
             return pause
         left = self.trigger.deadline - time.time()

@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers.base import Observation, QianfanTrigger
+from airflow_qianfan.triggers.poller import Listing
 from airflow_qianfan.triggers.stopping import astop_training
 
 if TYPE_CHECKING:
-    from airflow_qianfan.api.actions.finetuning import (
-        DescribeFineTuningTask,
-        FineTuningTask,
-    )
-
+    from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTask, FineTuningTask
 
 ON_KILL_TIMEOUT = 20.0
 """Seconds for stopping a training; Airflow gives a trigger 30 by default."""
@@ -25,13 +22,22 @@ class QianfanFineTuningTaskTrigger(QianfanTrigger):
     :param fine_tuning_task_id: the task, ``task-…``.
     :param cancel_on_kill: whether a user who ends the waiting task (mark failed, mark success, clear) stops
         the training too. Restarts of the triggerer never do.
+    :param fine_tuning_job_id: its job, whose list shows all its tasks at once; found out where it is None.
     :param kwargs: see :class:`airflow_qianfan.triggers.base.QianfanTrigger`.
     """
 
-    def __init__(self, *, fine_tuning_task_id: str, cancel_on_kill: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        fine_tuning_task_id: str,
+        cancel_on_kill: bool = False,
+        fine_tuning_job_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.fine_tuning_task_id = fine_tuning_task_id
         self.cancel_on_kill = cancel_on_kill
+        self.fine_tuning_job_id = fine_tuning_job_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments."""
@@ -39,6 +45,7 @@ class QianfanFineTuningTaskTrigger(QianfanTrigger):
         return path, {
             "fine_tuning_task_id": self.fine_tuning_task_id,
             "cancel_on_kill": self.cancel_on_kill,
+            "fine_tuning_job_id": self.fine_tuning_job_id,
             **arguments,
         }
 
@@ -52,10 +59,24 @@ class QianfanFineTuningTaskTrigger(QianfanTrigger):
 
         return DescribeFineTuningTask(task_id=self.fine_tuning_task_id)
 
+    def listing(self) -> Listing | None:
+        """Return the list of the job's tasks."""
+        from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTasks
+
+        if self.fine_tuning_job_id is None:
+            return None
+        return Listing(
+            key=self.fine_tuning_job_id,
+            request=DescribeFineTuningTasks(job_id=self.fine_tuning_job_id, max_keys=100),
+            row_id=self.fine_tuning_task_id,
+            interval=self.poll_interval,
+        )
+
     def observe(self, result: FineTuningTask) -> Observation:
         """Return what the state of the task means."""
         from airflow_qianfan.api.actions.finetuning import FineTuningTaskStatus
 
+        self.fine_tuning_job_id = result.job_id or self.fine_tuning_job_id
         return Observation(
             what=f"Fine-tuning task {self.fine_tuning_task_id}",
             state=result.run_status or "",

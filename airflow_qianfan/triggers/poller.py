@@ -51,11 +51,13 @@ class Listing:
     :param key: what all objects of the list have in common, such as the job.
     :param request: the request of the first page.
     :param row_id: the id of the object in the list.
+    :param interval: seconds between two calls where several wait for rows of it.
     """
 
     key: str
     request: Action[Page]
     row_id: str
+    interval: float
 
 
 @dataclass(order=True)
@@ -98,9 +100,10 @@ class Poller:
         :param listing: a list that shows the object, too.
         :raises QianfanError: the look failed.
         """
-        look = _Look(
-            self._loop.time() + pause, next(self._numbers), request, listing, self._loop.create_future()
-        )
+        if listing is not None and self._groups.get(listing.key):
+            pause = min(pause, listing.interval)
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        look = _Look(self._loop.time() + pause, next(self._numbers), request, listing, answer)
         if listing is not None:
             self._groups.setdefault(listing.key, {})[look.number] = look
         self._put(look)

@@ -189,8 +189,10 @@ class QianfanFineTuningOperator(QianfanWaitingOperator):
             fine_tuning_task_id=self.fine_tuning_task_id or "",
             qianfan_conn_id=self.qianfan_conn_id,
             poll_interval=self.poll_interval,
+            max_poll_interval=self.max_poll_interval,
             max_poll_failures=self.max_poll_failures,
             cancel_on_kill=self.cancel_on_kill,
+            fine_tuning_job_id=self.fine_tuning_job_id,
             **kwargs,
         )
 
