@@ -891,3 +891,21 @@ def test_modules_offer_no_action_that_is_not_tested_here():
 def test_deletion_of_a_model_takes_any_answer_since_none_is_documented(answer, connect, wire):
     wire.script(ok(answer))
     assert connect().call(DeleteModel(model_id="amv-1")) == answer
+
+
+def test_a_checkpoint_without_a_step_does_not_hide_how_a_training_ended():
+    task = DescribeFineTuningTask(task_id="task-1").read_result(
+        {
+            "taskId": "task-1",
+            "runStatus": "Done",
+            "checkpointList": [{"perplexity": 1.5}, None, {"step": 64, "perplexity": 2.0}],
+        }
+    )
+    assert task.status.is_terminal
+    assert [checkpoint.step for checkpoint in task.checkpoint_list] == [64]
+
+
+def test_a_page_without_page_info_is_the_last():
+    page = DescribeFineTuningJobs().read_result({"jobList": [{"jobId": "job-1"}], "pageInfo": None})
+    assert [job.job_id for job in page.rows] == ["job-1"]
+    assert not page.page_info.is_truncated

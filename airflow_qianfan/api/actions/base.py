@@ -201,7 +201,9 @@ class Page(Result):
     id_member: ClassVar[str]
     """The member of a row that identifies it."""
 
-    page_info: PageInfo = Field(default_factory=PageInfo)
+    page_info: Annotated[PageInfo, BeforeValidator(lambda value: {} if value is None else value)] = Field(
+        default_factory=PageInfo
+    )
 
     @property
     def rows(self) -> list[Any]:

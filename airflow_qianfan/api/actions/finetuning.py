@@ -92,6 +92,13 @@ class Checkpoint(Result):
         return {"step": self.step, "perplexity": self.perplexity, "training_loss": self.training_loss}
 
 
+def _usable_checkpoints(value: Any) -> Any:
+    """Leave out what has no step: nothing can be done with it, and it must not hide how a training ended."""
+    if not isinstance(value, list):
+        return () if value is None else value
+    return [row for row in value if isinstance(row, Checkpoint) or (isinstance(row, dict) and "step" in row)]
+
+
 class FineTuningTask(Result):
     """A training as the service describes it."""
 
@@ -106,7 +113,9 @@ class FineTuningTask(Result):
     run_progress: Any = None
     vdl_link: str | None = None
     metrics: Any = None
-    checkpoint_list: RowList[Checkpoint] = Field(default_factory=list)
+    checkpoint_list: Annotated[list[Checkpoint], BeforeValidator(_usable_checkpoints)] = Field(
+        default_factory=list
+    )
     create_date: Date = Field(default=None, validation_alias=AliasChoices("createDate", "createTime"))
     finish_date: Date = Field(default=None, validation_alias=AliasChoices("finishDate", "finishTime"))
 
