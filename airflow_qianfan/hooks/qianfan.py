@@ -225,12 +225,14 @@ class QianfanHook(BaseHook):
         )
 
 
-async def _read_extra(connection: Connection) -> dict[str, Any]:
+async def _read_extra(connection: Connection) -> Any:
     if hasattr(connection, "aextra_dejson"):
         return await connection.aextra_dejson()
     # Before 3.3.2 Airflow has only the sync form, which may dead-lock on an event loop.
-    extra = json.loads(connection.extra or "{}")
-    return extra if isinstance(extra, dict) else {}
+    try:
+        return json.loads(connection.extra or "{}")
+    except ValueError:
+        return {}
 
 
 def _flag(value: Any) -> Any:
