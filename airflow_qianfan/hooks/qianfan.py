@@ -90,7 +90,7 @@ class QianfanHook(BaseHook):
         """
         connection = await self.aget_connection(self.qianfan_conn_id)
         config = self._config(connection, await _read_extra(connection))
-        await amask_secret(config.secret_access_key)
+        await amask_secret(list(config.secrets))
         return config
 
     def get_conn(self) -> QianfanClient:
@@ -164,7 +164,7 @@ class QianfanHook(BaseHook):
     def _read_config(self) -> QianfanConfig:
         connection = self.get_connection(self.qianfan_conn_id)
         config = self._config(connection, connection.extra_dejson)
-        mask_secret(config.secret_access_key)
+        mask_secret(list(config.secrets))
         return config
 
     def _config(self, connection: Connection, extra: Mapping[str, Any]) -> QianfanConfig:

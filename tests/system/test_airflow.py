@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from demo.__main__ import DAG_ID
-from demo.local_airflow import COMPONENTS, LocalAirflow
+from demo.local_airflow import COMPONENTS, USER, LocalAirflow
 from demo.local_qianfan import LocalQianfan
 from demo.process import ProcessFailed
 
@@ -73,3 +74,20 @@ def _processes_below(folder: Path) -> list[psutil.Process]:
         if any(Path(path).is_relative_to(folder) for path in paths):
             found.append(process)
     return found
+
+
+def test_the_ui_builds_the_connection_form_from_metadata_alone(airflow: LocalAirflow) -> None:
+    login = {"username": USER, "password": airflow.password}
+    with httpx.Client(base_url=airflow.url, trust_env=False) as http:
+        token = http.post("/auth/token", json=login).raise_for_status().json()["access_token"]
+        answer = http.get("/ui/connections/hook_meta", headers={"Authorization": f"Bearer {token}"})
+    (form,) = (form for form in answer.json() if form["connection_type"] == "qianfan")
+    assert form["hook_name"] == "Baidu Qianfan"
+    titles = {name: rules["title"] for name, rules in form["standard_fields"].items() if rules}
+    assert (titles["login"], titles["password"], titles["host"]) == (
+        "Access Key ID",
+        "Secret Access Key",
+        "Endpoint",
+    )
+    assert form["extra_fields"]["session_token"]["schema"]["format"] == "password"
+    assert "null" in form["extra_fields"]["timeout"]["schema"]["type"], "an empty field is allowed"
