@@ -227,5 +227,11 @@ class QianfanPollError(QianfanError):
     advice = "Run the task again when the service answers: waiting again costs nothing."
 
 
+class QianfanPollRefusedError(QianfanPollError, AirflowFailException):
+    """The state cannot be read: key, policy, connection or id are wrong. What was waited for goes on."""
+
+    advice = "Correct that and clear the task: waiting again costs nothing."
+
+
 class QianfanWaitTimeoutError(QianfanError):
     """Time ran out while waiting for a state. What was waited for goes on at the service."""

@@ -8,6 +8,7 @@ import secrets
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,9 +26,17 @@ class LocalQianfan:
     :param folder: Where its output goes.
     :param task_seconds: How long a training takes.
     :param model_seconds: How long the creation of a model takes; the emulator's default if None.
+    :param arguments: More arguments of ``python -m airflow_qianfan.emulator``.
     """
 
-    def __init__(self, folder: Path, *, task_seconds: float = 20, model_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        task_seconds: float = 20,
+        model_seconds: float | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
         self._poll_interval = max(0.5, task_seconds / 10)
         self.access_key = f"ALTAK{secrets.token_hex(10)}"
         self.secret_key = secrets.token_hex(16)
@@ -40,10 +49,10 @@ class LocalQianfan:
             "--task-seconds": task_seconds,
             "--model-seconds": model_seconds,
         }
-        arguments = [str(part) for item in options.items() if item[1] is not None for part in item]
+        parts = [str(part) for item in options.items() if item[1] is not None for part in item]
         self._process = GuardedProcess(
             "The Qianfan emulator",
-            [sys.executable, "-P", "-m", "airflow_qianfan.emulator", *arguments],
+            [sys.executable, "-P", "-m", "airflow_qianfan.emulator", *parts, *arguments],
             folder=folder.absolute(),
             secret=self.secret_key,
         )
@@ -90,6 +99,12 @@ class LocalQianfan:
     def stop(self) -> None:
         """End the emulator; may be called repeatedly."""
         self._process.stop()
+
+    def kill(self) -> None:
+        """End the emulator with SIGKILL, as a crash does; `start` starts it again."""
+        for process in self._process.descendants():
+            process.kill()
+        self.stop()
 
     def check(self) -> None:
         """Raise `ProcessFailed` if the emulator has ended by itself."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from urllib.parse import quote, unquote, urlsplit
 
 import httpx
@@ -113,7 +114,7 @@ class QianfanConfig:
         except ValueError:
             return host == "localhost"
 
-    @property
+    @cached_property
     def secrets(self) -> tuple[str, ...]:
         """The texts that must never be shown, as they are and percent-encoded; the longest first."""
         proxy_password = (urlsplit(self.proxy).password if self.proxy else None) or ""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -78,8 +80,8 @@ class Exchange:
         if not action:
             raise QianfanValidationError("the name of the Action is empty", parameters=("action",))
         try:
-            path = f"{quote(route)}?Action={quote(action, safe='')}"
-        except UnicodeEncodeError:
+            url = _url(config.endpoint, route, action)
+        except (UnicodeEncodeError, httpx.InvalidURL):
             raise QianfanValidationError(
                 "route or name of the Action is not valid text", parameters=("route", "action")
             ) from None
@@ -97,7 +99,7 @@ class Exchange:
         self._repeatable = action.startswith(_REPEATABLE) if repeatable is None else repeatable
         self.http_request: dict[str, Any] = {
             "method": "POST",
-            "url": config.endpoint.rstrip("/") + path,
+            "url": url,
             "content": content,
             "headers": {"Content-Type": "application/json"},
         }
@@ -143,7 +145,7 @@ class Exchange:
         secrets = self._config.secrets
         answer: Any = content.decode("utf-8", "replace")
         try:
-            answer = json.loads(answer)
+            answer = json.loads(answer, parse_constant=_finite, parse_float=_finite)
         except (ValueError, RecursionError):
             unreadable = True
         else:
@@ -158,7 +160,8 @@ class Exchange:
                 status_code=response.status_code,
                 request_id=request_id(response, {}, secrets),
             )
-        log.debug("%s answered, request id %s", self.action, request_id(response, answer, secrets))
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s answered, request id %s", self.action, request_id(response, answer, secrets))
         whole: dict[str, Any] = answer
         return whole
 
@@ -320,11 +323,22 @@ class Pace:
             return start - now
 
 
+@lru_cache(maxsize=64)
+def _url(endpoint: str, route: str, action: str) -> httpx.URL:
+    return httpx.URL(f"{endpoint.rstrip('/')}{quote(route)}?Action={quote(action, safe='')}")
+
+
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, QianfanAPIError) and error.retry_after is not None:
         return error.retry_after
     return _BACKOFF(state)
+
+
+def _finite(text: str) -> float | None:
+    """Read a number, or nothing where Airflow could not store it: ``NaN``, ``Infinity``, ``1e999``."""
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def _is_ambiguous(error: QianfanError) -> bool:

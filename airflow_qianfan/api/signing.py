@@ -47,19 +47,16 @@ def canonical_request(
         with ``x-bce-`` are always signed.
     """
     wanted, _ = _names(tuple(signed_headers or ()))
-    lines = (_canonical_header(name, value) for name, value in headers)
-    return "\n".join(
-        (
-            method.upper(),
-            _canonical_uri(path),
-            _canonical_query(tuple(query)),
-            "\n".join(
-                sorted(
-                    line for name, line in lines if line and (name in wanted or name.startswith(_BCE_PREFIX))
-                )
-            ),
-        )
-    )
+    lines = []
+    for name, value in headers:
+        plain_name = _header_name(name)
+        if plain_name in wanted or plain_name.startswith(_BCE_PREFIX):
+            line = _canonical_header(plain_name, value)
+            if line:
+                lines.append(line)
+    lines.sort()
+    uri, pairs, signed = _canonical_uri(path), _canonical_query(tuple(query)), "\n".join(lines)
+    return f"{method.upper()}\n{uri}\n{pairs}\n{signed}"
 
 
 def signing_prefix(access_key_id: str, timestamp: float, expiration: int) -> str:
@@ -195,10 +192,15 @@ def _canonical_query(query: tuple[tuple[Text, Text], ...]) -> str:
 
 
 @lru_cache(maxsize=256)
-def _canonical_header(name: Text, value: Text) -> tuple[bytes, str]:
-    """Return a header's name, and its line in the canonical request; no line where it is empty."""
-    name, value = _to_bytes(name).strip().lower(), _to_bytes(value).strip()
-    return name, f"{_encode(name)}:{_encode(value)}" if value else ""
+def _header_name(name: Text) -> bytes:
+    return _to_bytes(name).strip().lower()
+
+
+@lru_cache(maxsize=256)
+def _canonical_header(name: bytes, value: Text) -> str:
+    """Return a header's line in the canonical request; nothing where it is empty."""
+    value = _to_bytes(value).strip()
+    return f"{_encode(name)}:{_encode(value)}" if value else ""
 
 
 def _encode(text: Text) -> str:

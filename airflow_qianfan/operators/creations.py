@@ -223,15 +223,17 @@ class ModelCreation(Creation):
         from airflow_qianfan.api.actions.model import DescribeModel, ModelStatus
 
         new = (model_id for model_id in self.existing() if model_id not in (before or ()))
-        ours = []
+        marked, unmarked = [], []
         for model_id in islice(new, MAX_MODELS_LOOKED_AT if before is None else None):
             model = self.hook.call(DescribeModel(model_id=model_id))
-            # A service that shows no description leaves only the time at which the version appeared.
-            marked = self.origin.marker in (model.description or "")
-            unmarked = model.description is None and before is not None
-            if (marked or unmarked) and (before is not None or model.status is not ModelStatus.FAIL):
-                ours.append(model_id)
-        return ours
+            if before is None and model.status is ModelStatus.FAIL:
+                continue
+            if self.origin.marker in (model.description or ""):
+                marked.append(model_id)
+            elif before is not None and model.description in (None, self.request.description):
+                # Without a mark only the time at which the version appeared is left.
+                unmarked.append(model_id)
+        return marked or unmarked
 
     def is_usable(self, created_id: str) -> bool:
         """Return whether the version is Ready, or on its way."""

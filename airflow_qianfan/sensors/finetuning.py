@@ -8,6 +8,7 @@ from typing import Any
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.links import QianfanFineTuningTaskLink
 from airflow_qianfan.sensors.base import QianfanSensor
+from airflow_qianfan.triggers.ending import is_given_up
 from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
 from airflow_qianfan.triggers.stopping import stop_training
 
@@ -49,8 +50,8 @@ class QianfanFineTuningTaskSensor(QianfanSensor):
         )
 
     def on_kill(self) -> None:
-        """Stop the training, where ``cancel_on_kill`` asks for it."""
-        if self.cancel_on_kill:
+        """Stop the training, where a user has ended this task and ``cancel_on_kill`` asks for it."""
+        if self.cancel_on_kill and is_given_up():
             # Airflow kills this process after 5 s, and the interrupted client may hold a lock.
             stop_training(
                 QianfanHook(self.qianfan_conn_id, timeout=2, max_retries=0),

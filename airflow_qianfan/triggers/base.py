@@ -10,20 +10,24 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_qianfan.exceptions import (
     QianfanAPIError,
+    QianfanAuthenticationError,
+    QianfanConfigurationError,
     QianfanError,
     QianfanNotFoundError,
     QianfanPollError,
+    QianfanPollRefusedError,
     QianfanTerminalStateError,
     QianfanWaitTimeoutError,
 )
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers.plan import next_pause
-from airflow_qianfan.triggers.poller import Listing, shared_poller
+from airflow_qianfan.triggers.poller import Listing
+from airflow_qianfan.triggers.sharing import shared_poller
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -37,8 +41,8 @@ MAX_BACKOFF = 600.0
 LAST_LOOK = 10.0
 """Seconds after the deadline for which a look that is under way is waited for."""
 
-MAX_NOT_FOUND = 3
-"""How many looks in a row may find nothing before it is believed."""
+MAX_REFUSED = 3
+"""How many looks in a row may be refused before it is believed: see :meth:`Watch.failed`."""
 
 TIMEOUT_EVENT = {"status": "timeout", "message": "the deadline passed while waiting"}
 
@@ -79,6 +83,7 @@ def output_of(event: dict[str, Any] | None) -> dict[str, Any]:
 
     :raises QianfanTerminalStateError: what was waited for failed or was stopped.
     :raises QianfanWaitTimeoutError: the deadline passed.
+    :raises QianfanPollRefusedError: the state could not be read, and another attempt would not mend that.
     :raises QianfanPollError: the state could not be read, or the event is none of ours.
     """
     event = event if isinstance(event, dict) else {}
@@ -92,7 +97,9 @@ def output_of(event: dict[str, Any] | None) -> dict[str, Any]:
     if status == "timeout":
         raise QianfanWaitTimeoutError(message)
     if status == "error":
-        raise QianfanPollError(message)
+        raise (
+            QianfanPollRefusedError(message) if event.get("can_retry") is False else QianfanPollError(message)
+        )
     raise QianfanPollError(f"the trigger ended without a usable event: status {status!r}")
 
 
@@ -107,32 +114,35 @@ class ProgressLog:
         self._log = log
         self._started = started
         self._last: tuple[str, float | None] | None = None
-        self._first: tuple[float, float] | None = None
+        self._first: tuple[float, str, float | None] | None = None
 
     def update(self, seen: Observation, now: float) -> None:
         """Take a look's result at the time ``now``, in seconds since the epoch."""
-        if (seen.state, seen.progress) == self._last:
+        # Not every look tells the progress.
+        if self._last is not None and seen.state == self._last[0] and seen.progress in (None, self._last[1]):
             return
         self._last = (seen.state, seen.progress)
         parts = [f"{seen.what}: {seen.state or 'no state yet'}"]
         if seen.progress is not None:
             parts.append(f"{seen.progress:.0%} done")
         parts.append(f"{_duration(now - self._started)} elapsed")
-        left = self._time_left(seen.progress, now)
+        left = self._time_left(seen, now)
         if left is not None and not seen.is_terminal:
             parts.append(f"about {_duration(left)} left")
         self._log.info(", ".join(parts))
         if not seen.is_known:
             self._log.warning("%s is in a state that is not documented; waiting on.", seen.what)
 
-    def _time_left(self, progress: float | None, now: float) -> float | None:
-        # Counts from the first look, since the waiting may begin long after the training did.
-        if self._first is None:
-            self._first = (now, progress or 0.0)
-        start, before = self._first
-        if progress is None or progress <= before:
+    def _time_left(self, seen: Observation, now: float) -> float | None:
+        # Counts from the first look, since the waiting may begin long after the training did. What has not
+        # begun is at 0; a list does not tell how far a training is that has begun.
+        if self._first is None or self._first[1:] == (seen.state, None):
+            self._first = (now, seen.state, seen.progress)
+        start, _, before = self._first
+        before = before or 0.0
+        if seen.progress is None or seen.progress <= before:
             return None
-        return (now - start) * (1 - progress) / (progress - before)
+        return (now - start) * (1 - seen.progress) / (seen.progress - before)
 
 
 class QianfanTrigger(BaseTrigger):
@@ -202,7 +212,8 @@ class QianfanTrigger(BaseTrigger):
         try:
             event = await self._wait()
         except AirflowException as error:
-            event = {"status": "error", "message": f"cannot read the state: {error}"}
+            can_retry = not isinstance(error, AirflowFailException)
+            event = {"status": "error", "message": f"cannot read the state: {error}", "can_retry": can_retry}
         event = {"output": {"console_url": self.console_url}, **event, "ids": self.ids()}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
@@ -210,14 +221,17 @@ class QianfanTrigger(BaseTrigger):
         watch = Watch(self, self.log)
         async with shared_poller(self.qianfan_conn_id) as poller:
             # The task has looked before it was deferred; a restarted triggerer must not ask for all at once.
-            pause = watch.first_pause()
+            pause: float | None = watch.first_pause()
             while pause is not None:
+                limit = asyncio.timeout(self._seconds_left())
                 try:
-                    async with asyncio.timeout(self._seconds_left()):
+                    async with limit:
                         seen = self.observe(await poller.look(self.request(), pause, self.listing()))
                 except QianfanError as error:
                     watch.failed(error)
                 except TimeoutError:
+                    if not limit.expired():
+                        raise
                     break
                 else:
                     if watch.saw(seen):
@@ -226,7 +240,7 @@ class QianfanTrigger(BaseTrigger):
         return TIMEOUT_EVENT
 
     def _seconds_left(self) -> float | None:
-        return None if self.deadline is None else self.deadline - time.time() + LAST_LOOK
+        return None if self.deadline is None else max(0.0, self.deadline - time.time()) + LAST_LOOK
 
     def wait(self, hook: QianfanHook, log: Logger) -> dict[str, Any]:
         """Wait on a worker, and return the payload of the event.
@@ -261,14 +275,16 @@ class Watch:
         self.trigger = trigger
         self._log = log
         self._progress = ProgressLog(log, trigger.started)
-        self._failures = self._missing = 0
+        self._failures = self._refused = 0
+        self._has_seen = False
         self._delay = trigger.poll_interval
         self._asked = 0.0
         self._last: tuple[float, float] | None = None
 
     def saw(self, seen: Observation) -> bool:
         """Take what a look showed; return whether the waiting is over."""
-        self._failures = self._missing = 0
+        self._failures = self._refused = 0
+        self._has_seen = True
         now = time.time()
         self._delay, self._asked = self._plan(seen.progress, now), 0.0
         self.trigger.console_url = seen.output.get("console_url")
@@ -291,22 +307,25 @@ class Watch:
         :raises QianfanError: this error, where it is one too many or will not go away.
         """
         self._failures += 1
-        # What was created a moment ago may be missing from a read that lags behind.
-        is_missing = isinstance(error, QianfanNotFoundError)
-        self._missing += is_missing
+        # What was created a moment ago may be missing from a read that lags behind, and a key may be replaced
+        # at the service a moment before it is in the connection.
+        is_refused = isinstance(error, QianfanNotFoundError) or (
+            self._has_seen and isinstance(error, QianfanAuthenticationError | QianfanConfigurationError)
+        )
+        self._refused += is_refused
         count, to_bear = self._failures, self.trigger.max_poll_failures
-        if is_missing:
-            count, to_bear = self._missing, MAX_NOT_FOUND
-        if count > to_bear or not (error.transient or is_missing):
+        if is_refused:
+            count, to_bear = self._refused, MAX_REFUSED
+        if count > to_bear or not (error.transient or is_refused):
             raise error
         self._log.warning("Look failed, %d of %d in a row to bear: %s", count, to_bear, error)
         longest = max(MAX_BACKOFF, self.trigger.poll_interval)
         self._delay = min(self.trigger.poll_interval * 2.0 ** min(self._failures - 1, 30), longest)
         self._asked = (error.retry_after or 0.0) if isinstance(error, QianfanAPIError) else 0.0
 
-    def first_pause(self) -> float | None:
-        """Return the seconds until the first look; None where the deadline has passed."""
-        return self._until_deadline(random.uniform(0, self.trigger.poll_interval))  # noqa: S311
+    def first_pause(self) -> float:
+        """Return the seconds until the first look, which is made even where the deadline has passed."""
+        return self._until_deadline(random.uniform(0, self.trigger.poll_interval)) or 0.0  # noqa: S311
 
     def pause(self) -> float | None:
         """Return the seconds until the next look; None where the deadline has passed."""

@@ -11,37 +11,38 @@ import asyncio
 import contextvars
 import heapq
 import itertools
+import logging
+import math
 import random
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
-from airflow_qianfan.exceptions import QianfanAPIError, QianfanAuthenticationError, QianfanThrottledError
-from airflow_qianfan.hooks.qianfan import QianfanHook
+from airflow_qianfan.exceptions import QianfanAPIError, QianfanError, QianfanThrottledError
 
 if TYPE_CHECKING:
     from airflow_qianfan.api.actions.base import Action, Page
     from airflow_qianfan.api.client import AsyncQianfanClient
-    from airflow_qianfan.api.config import QianfanConfig
+
+log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 10
 """TCP connections, and requests under way, at most."""
 
-CONFIG_SECONDS = 60.0
-"""How long a connection of Airflow is taken to be unchanged."""
-
 FIRST_SLOWDOWN = 1.0
 LONGEST_SLOWDOWN = 60.0
 """Seconds of silence after a throttled request; doubled each time, halved by each success."""
+
+LONGEST_RETRY_AFTER = 600.0
+"""Seconds of silence at most, where the service asks for them."""
 
 MAX_THROTTLED = 10
 """How often in a row a look is put off because the service is busy, before its trigger is told."""
 
 DETAIL_SHARE = 0.5
 """Share of the list calls that are followed by one detail call, since a list shows no progress."""
+
+LIST_REST = 600.0
+"""Seconds for which a list is not used after it could not be read; its objects are asked for one by one."""
 
 
 @dataclass(frozen=True)
@@ -68,22 +69,39 @@ class _Look:
     listing: Listing | None = field(compare=False)
     answer: asyncio.Future[Any] = field(compare=False)
     throttled: int = field(default=0, compare=False)
+    is_alone: bool = field(default=False, compare=False)
+    """Whether its list was seen not to show it."""
+
+
+@dataclass
+class _Group:
+    """The looks that one list answers."""
+
+    looks: dict[int, _Look] = field(default_factory=dict)
+    resting_until: float = -math.inf
+    late: list[_Look] | None = None
+    """What falls due while the list is being read; None while it is not."""
 
 
 class Poller:
     """Sends the looks of many triggers when they are due.
 
     :param client: a client that does not repeat by itself: a trigger bears failures, with longer pauses.
+    :param max_qps: requests per second at most; None for no limit.
     """
 
-    def __init__(self, client: AsyncQianfanClient) -> None:
+    def __init__(self, client: AsyncQianfanClient, max_qps: float | None = None) -> None:
+        from airflow_qianfan.api.exchange import Pace
+
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._schedule: list[_Look] = []
         self._numbers = itertools.count()
-        self._groups: dict[str, dict[int, _Look]] = {}
+        self._groups: dict[str, _Group] = {}
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._gate = asyncio.Lock()
+        self._pace = Pace(max_qps)
         self._slowdown = 0.0
         self._silent_until = 0.0
         # What they log belongs to no task, least of all to the one that happened to come first.
@@ -99,13 +117,17 @@ class Poller:
         :param pause: seconds to wait before; another object's turn may make it shorter.
         :param listing: a list that shows the object, too.
         :raises QianfanError: the look failed.
+        :raises ValueError: the pause is no number of seconds; it would upset the schedule of all.
         """
-        if listing is not None and self._groups.get(listing.key):
-            pause = min(pause, listing.interval)
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        look = _Look(self._loop.time() + pause, next(self._numbers), request, listing, answer)
+        if not 0 <= pause < math.inf:
+            raise ValueError(f"cannot wait {pause} s")
+        now = self._loop.time()
+        look = _Look(now + pause, next(self._numbers), request, listing, self._loop.create_future())
         if listing is not None:
-            self._groups.setdefault(listing.key, {})[look.number] = look
+            group = self._groups.setdefault(listing.key, _Group())
+            if group.looks and group.resting_until <= now:
+                look.due = min(look.due, now + listing.interval)
+            group.looks[look.number] = look
         self._put(look)
         try:
             return await look.answer
@@ -128,8 +150,8 @@ class Poller:
         # Its place in the schedule is cleared when its turn comes, which costs nothing.
         look.answer.cancel()
         if look.listing is not None and (group := self._groups.get(look.listing.key)) is not None:
-            group.pop(look.number, None)
-            if not group:
+            group.looks.pop(look.number, None)
+            if not group.looks:
                 del self._groups[look.listing.key]
 
     async def _work(self) -> None:
@@ -160,150 +182,90 @@ class Poller:
                 pass
 
     async def _ask(self, look: _Look) -> None:
-        group = self._groups.get(look.listing.key, {}) if look.listing is not None else {}
-        members = [member for member in group.values() if not member.answer.done()]
+        group = self._group_of(look)
+        if group is not None and group.late is not None:
+            group.late.append(look)
+            return
         try:
-            if look.listing is not None and len(members) > 1:
-                await self._ask_for_all(look.listing, members)
-            # A member that the list does not show is asked for by itself.
+            if group is not None and look.listing is not None:
+                await self._ask_for_all(look, look.listing, group)
             if not look.answer.done():
-                result = await self._client.call(look.request)
+                result = await self._send(look.request)
                 if not look.answer.done():
                     look.answer.set_result(result)
-        except QianfanThrottledError as error:
-            self._slow_down(error)
+        except QianfanThrottledError:
             if look.throttled >= MAX_THROTTLED:
                 raise
             look.throttled += 1
             look.due = self._loop.time()
-            if not look.answer.done():
-                self._put(look)
-        else:
-            self._slowdown = self._slowdown / 2 if self._slowdown > FIRST_SLOWDOWN else 0.0
+            self._put(look)
 
-    async def _ask_for_all(self, listing: Listing, members: list[_Look]) -> None:
-        rows = {
-            getattr(row, listing.request.result_type.id_member): row
-            async for row in self._client.iterate(listing.request)
-        }
-        shown = [
-            (member, row)
-            for member in members
-            if member.listing is not None and (row := rows.get(member.listing.row_id)) is not None
-        ]
-        running = [member for member, row in shown if not row.status.is_terminal]
-        detailed = random.choice(running) if running and random.random() < DETAIL_SHARE else None  # noqa: S311
-        for member, row in shown:
-            if member is not detailed and not member.answer.done():
-                member.answer.set_result(row)
-        if detailed is not None:
-            detail = await self._client.call(detailed.request)
-            if not detailed.answer.done():
-                detailed.answer.set_result(detail)
+    def _group_of(self, look: _Look) -> _Group | None:
+        if look.listing is None or look.is_alone:
+            return None
+        group = self._groups.get(look.listing.key)
+        if group is None or len(group.looks) < 2 or group.resting_until > self._loop.time():
+            return None
+        return group
 
-    def _slow_down(self, error: QianfanAPIError) -> None:
-        self._slowdown = min(max(self._slowdown * 2, FIRST_SLOWDOWN), LONGEST_SLOWDOWN)
-        pause = max(self._slowdown, min(error.retry_after or 0.0, LONGEST_SLOWDOWN))
-        self._silent_until = max(self._silent_until, self._loop.time() + pause)
-
-
-class _Registry:
-    """The pollers of one event loop, and what its connections say."""
-
-    def __init__(self) -> None:
-        self._pollers: dict[QianfanConfig, tuple[Poller, int]] = {}
-        self._configs: dict[str, tuple[QianfanConfig, float]] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._opening = asyncio.Lock()
-
-    async def config(self, conn_id: str, *, not_older_than: float) -> QianfanConfig:
-        """Return what a connection says, read once for all that ask."""
-        async with self._locks.setdefault(conn_id, asyncio.Lock()):
-            known = self._configs.get(conn_id)
-            if known is None or known[1] < not_older_than:
-                known = (await QianfanHook(conn_id).aget_config(), time.monotonic())
-                self._configs[conn_id] = known
-            return known[0]
-
-    async def join(self, config: QianfanConfig) -> Poller:
-        """Return the poller, which is started by the first that joins."""
-        from airflow_qianfan.api.client import AsyncQianfanClient
-
-        async with self._opening:
-            if config not in self._pollers:
-                # Reading the certificates takes longer than an event loop should wait.
-                client = await asyncio.to_thread(
-                    AsyncQianfanClient, replace(config, max_retries=0), max_connections=MAX_CONNECTIONS
-                )
-                self._pollers[config] = (Poller(client), 0)
-            poller, count = self._pollers[config]
-            self._pollers[config] = (poller, count + 1)
-            return poller
-
-    async def leave(self, config: QianfanConfig) -> None:
-        """Leave the poller, which is closed by the last that leaves."""
-        poller, count = self._pollers[config]
-        if count > 1:
-            self._pollers[config] = (poller, count - 1)
-            return
-        del self._pollers[config]
-        if not self._pollers:
-            self._configs.clear()
-        await poller.aclose()
-
-
-_REGISTRIES: WeakKeyDictionary[asyncio.AbstractEventLoop, _Registry] = WeakKeyDictionary()
-
-
-class Seat:
-    """A trigger's place at the poller of its connection; it moves when the connection changes."""
-
-    def __init__(self, registry: _Registry, conn_id: str) -> None:
-        self._registry = registry
-        self._conn_id = conn_id
-        self._config: QianfanConfig | None = None
-        self._poller: Poller | None = None
-
-    async def look(self, request: Action[Any], pause: float, listing: Listing | None = None) -> Any:
-        """Return the result of a look; see :meth:`Poller.look`.
-
-        :raises QianfanError: the look failed, or the connection cannot be used.
-        """
-        poller = await self._take(time.monotonic() - CONFIG_SECONDS)
-        asked = time.monotonic()
+    async def _ask_for_all(self, look: _Look, listing: Listing, group: _Group) -> None:
+        """Answer what a list shows. What it does not show stays unanswered and is asked for by itself."""
+        members = list(group.looks.values())
+        group.late = []
         try:
-            return await poller.look(request, pause, listing)
-        except QianfanAuthenticationError:
-            # Perhaps the key was changed in the connection in the meantime.
-            changed = await self._take(asked)
-            if changed is poller:
-                raise
-            return await changed.look(request, 0, listing)
+            rows = await self._rows_of(listing.request)
+        except QianfanThrottledError:
+            raise
+        except QianfanError as error:
+            log.warning(
+                "Cannot list what belongs to %s, so each is asked for by itself: %s", listing.key, error
+            )
+            group.resting_until = self._loop.time() + LIST_REST
+        else:
+            for member in members:
+                row = rows.get(member.listing.row_id) if member.listing is not None else None
+                if row is None:
+                    member.is_alone = True
+                elif member is look and not row.status.is_terminal and random.random() < DETAIL_SHARE:  # noqa: S311
+                    continue
+                elif not member.answer.done():
+                    member.answer.set_result(row)
+        finally:
+            for late in group.late:
+                self._put(late)
+            group.late = None
 
-    async def leave(self) -> None:
-        """Give up the place."""
-        config, self._config, self._poller = self._config, None, None
-        if config is not None:
-            await self._registry.leave(config)
+    async def _rows_of(self, request: Action[Page]) -> dict[str, Any]:
+        from airflow_qianfan.api.exchange import Pages
 
-    async def _take(self, not_older_than: float) -> Poller:
-        config = await self._registry.config(self._conn_id, not_older_than=not_older_than)
-        if self._poller is None or config != self._config:
-            await self.leave()
-            self._poller = await self._registry.join(config)
-            self._config = config
-        return self._poller
+        pages = Pages(request)
+        rows = {}
+        while pages.request is not None:
+            page = await self._send(pages.request)
+            rows.update({getattr(row, page.id_member): row for row in pages.rows_of(page)})
+        return rows
 
+    async def _send(self, request: Action[Any]) -> Any:
+        async with self._gate:
+            while True:
+                await asyncio.sleep(max(0.0, self._silent_until - self._loop.time()))
+                await asyncio.sleep(self._pace.next_slot())
+                sent = self._loop.time()
+                # A request under way may have been throttled in the meantime.
+                if self._silent_until <= sent:
+                    break
+        try:
+            result = await self._client.call(request)
+        except QianfanThrottledError as error:
+            self._slow_down(error, sent)
+            raise
+        if sent >= self._silent_until:
+            self._slowdown = self._slowdown / 2 if self._slowdown > FIRST_SLOWDOWN else 0.0
+        return result
 
-@asynccontextmanager
-async def shared_poller(conn_id: str) -> AsyncIterator[Seat]:
-    """Take a place at the poller of a connection, for as long as a trigger waits.
-
-    :param conn_id: id of the connection.
-    """
-    registry = _REGISTRIES.setdefault(asyncio.get_running_loop(), _Registry())
-    seat = Seat(registry, conn_id)
-    try:
-        yield seat
-    finally:
-        await seat.leave()
+    def _slow_down(self, error: QianfanAPIError, sent: float) -> None:
+        # Requests that were under way together are one reason, not several.
+        if sent >= self._silent_until:
+            self._slowdown = min(max(self._slowdown * 2, FIRST_SLOWDOWN), LONGEST_SLOWDOWN)
+        pause = max(self._slowdown, min(error.retry_after or 0.0, LONGEST_RETRY_AFTER))
+        self._silent_until = max(self._silent_until, self._loop.time() + pause)

@@ -13,8 +13,8 @@ from airflow_qianfan.links import QianfanFineTuningTaskLink
 from airflow_qianfan.operators.base import QianfanOperator
 from airflow_qianfan.operators.creations import JobCreation, TaskCreation
 from airflow_qianfan.operators.durable import Creation, Origin
-from airflow_qianfan.operators.ending import is_given_up
 from airflow_qianfan.operators.waiting import QianfanWaitingOperator
+from airflow_qianfan.triggers.ending import is_given_up
 from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
 from airflow_qianfan.triggers.stopping import stop_training
 

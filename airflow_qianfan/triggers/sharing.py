@@ -1,0 +1,159 @@
+"""Which triggers share a poller: those of one event loop whose connections say the same."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from airflow.sdk.exceptions import AirflowException
+
+from airflow_qianfan.exceptions import QianfanAuthenticationError
+from airflow_qianfan.hooks.qianfan import QianfanHook
+from airflow_qianfan.triggers.poller import MAX_CONNECTIONS, Listing, Poller
+
+if TYPE_CHECKING:
+    from airflow_qianfan.api.actions.base import Action
+    from airflow_qianfan.api.config import QianfanConfig
+
+log = logging.getLogger(__name__)
+
+CONFIG_SECONDS = 60.0
+"""How long a connection of Airflow is taken to be unchanged."""
+
+
+class _Registry:
+    """The pollers of one event loop, and what its connections say."""
+
+    def __init__(self) -> None:
+        self.seats = 0
+        self._pollers: dict[QianfanConfig, tuple[Poller, int]] = {}
+        self._configs: dict[str, tuple[QianfanConfig, float]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._opening = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def config(self, conn_id: str, *, not_older_than: float) -> QianfanConfig:
+        """Return what a connection says, read once for all that ask."""
+        known = self._configs.get(conn_id)
+        if known is not None and known[1] >= not_older_than:
+            return known[0]
+        async with self._locks.setdefault(conn_id, asyncio.Lock()):
+            known = self._configs.get(conn_id)
+            if known is None or known[1] < not_older_than:
+                known = await self._read(conn_id, known)
+                self._configs[conn_id] = known
+            return known[0]
+
+    async def _read(
+        self, conn_id: str, known: tuple[QianfanConfig, float] | None
+    ) -> tuple[QianfanConfig, float]:
+        asked = time.monotonic()
+        try:
+            config = await QianfanHook(conn_id).aget_config()
+        except Exception as error:
+            if known is None:
+                raise
+            # All that wait would fail with it, and what they wait for goes on.
+            reason = error if isinstance(error, AirflowException) else type(error).__name__
+            log.warning("Connection %r cannot be read, what it said before holds: %s", conn_id, reason)
+            return known[0], asked
+        return replace(config, max_retries=0), asked
+
+    async def join(self, config: QianfanConfig) -> Poller:
+        """Return the poller, which is started by the first that joins."""
+        from airflow_qianfan.api.client import AsyncQianfanClient
+
+        async with self._opening:
+            if config not in self._pollers:
+                # Reading the certificates takes longer than an event loop should wait.
+                client = await asyncio.to_thread(
+                    AsyncQianfanClient, replace(config, max_qps=None), max_connections=MAX_CONNECTIONS
+                )
+                self._pollers[config] = (Poller(client, config.max_qps), 0)
+            poller, count = self._pollers[config]
+            self._pollers[config] = (poller, count + 1)
+            return poller
+
+    async def leave(self, config: QianfanConfig) -> None:
+        """Leave the poller, which is closed by the last that leaves."""
+        poller, count = self._pollers[config]
+        if count > 1:
+            self._pollers[config] = (poller, count - 1)
+            return
+        del self._pollers[config]
+        closing = asyncio.create_task(poller.aclose())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        # Whoever is cancelled a second time must not leave connections behind.
+        await asyncio.shield(closing)
+
+
+_REGISTRIES: WeakKeyDictionary[asyncio.AbstractEventLoop, _Registry] = WeakKeyDictionary()
+
+
+class Seat:
+    """A trigger's place at the poller of its connection; it moves when the connection changes."""
+
+    def __init__(self, registry: _Registry, conn_id: str) -> None:
+        self._registry = registry
+        self._conn_id = conn_id
+        self._config: QianfanConfig | None = None
+        self._poller: Poller | None = None
+
+    async def look(self, request: Action[Any], pause: float, listing: Listing | None = None) -> Any:
+        """Return the result of a look; see :meth:`Poller.look`.
+
+        :raises QianfanError: the look failed, or the connection cannot be used.
+        """
+        poller = await self._take(time.monotonic() - CONFIG_SECONDS)
+        try:
+            return await poller.look(request, pause, listing)
+        except QianfanAuthenticationError:
+            # Perhaps the key was changed in the connection in the meantime.
+            changed = await self._take(time.monotonic())
+            if changed is poller:
+                raise
+            return await changed.look(request, 0, listing)
+
+    async def leave(self) -> None:
+        """Give up the place."""
+        config, self._config, self._poller = self._config, None, None
+        if config is not None:
+            await self._registry.leave(config)
+
+    async def _take(self, not_older_than: float) -> Poller:
+        config = await self._registry.config(self._conn_id, not_older_than=not_older_than)
+        if self._poller is None or config != self._config:
+            poller = await self._registry.join(config)
+            left, self._config, self._poller = self._config, config, poller
+            if left is not None:
+                await self._registry.leave(left)
+            return poller
+        return self._poller
+
+
+@asynccontextmanager
+async def shared_poller(conn_id: str) -> AsyncIterator[Seat]:
+    """Take a place at the poller of a connection, for as long as a trigger waits.
+
+    :param conn_id: id of the connection.
+    """
+    loop = asyncio.get_running_loop()
+    registry = _REGISTRIES.setdefault(loop, _Registry())
+    registry.seats += 1
+    seat = Seat(registry, conn_id)
+    try:
+        yield seat
+    finally:
+        try:
+            await seat.leave()
+        finally:
+            registry.seats -= 1
+            if not registry.seats:
+                _REGISTRIES.pop(loop, None)

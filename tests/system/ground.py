@@ -1,0 +1,305 @@
+"""Where the crash tests take place: one Airflow, a fast and a slow Qianfan, and what they say happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from search import Texts
+
+from airflow_qianfan.api.actions.finetuning import (
+    DescribeFineTuningJobs,
+    DescribeFineTuningTask,
+)
+from airflow_qianfan.api.actions.model import DescribeModel
+from airflow_qianfan.api.client import QianfanClient
+from airflow_qianfan.api.config import QianfanConfig
+from demo.airflow_api import FINISHED
+from demo.local_airflow import LocalAirflow
+from demo.local_qianfan import LocalQianfan
+
+HOUR = 3600.0
+SLOW = "qianfan_slow"
+_SOURCE = re.compile(r"Airflow: (\S+) / (\S+) / (\w+)(?:\[(\d+)\])? \[airflow:\w{12}\]")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which task of which DAG run created something, as its description says."""
+
+    dag_id: str
+    run_id: str
+    map_index: int | None
+
+
+@dataclass
+class Ledger:
+    """What one Qianfan has done, by who asked for it. Only what took effect counts."""
+
+    jobs: dict[Source, list[str]] = field(default_factory=lambda: defaultdict(list))
+    trainings: dict[Source, list[str]] = field(default_factory=lambda: defaultdict(list))
+    versions: dict[Source, list[str]] = field(default_factory=lambda: defaultdict(list))
+    #: ``runStatus`` of each training.
+    status: dict[str, str] = field(default_factory=dict)
+
+    def of(self, kind: str, dag_id: str, run_id: str) -> list[str]:
+        """Return the ``jobs``, ``trainings`` or ``versions`` of a DAG run."""
+        created = getattr(self, kind)
+        return [one for source in created if (source.dag_id, source.run_id) == (dag_id, run_id)
+                for one in created[source]]  # fmt: skip
+
+
+def read_ledger(qianfan: LocalQianfan) -> Ledger:
+    """Read a Qianfan's journal, and find out through its API who is behind each entry."""
+    connection = qianfan.connection
+    config = QianfanConfig(
+        access_key_id=qianfan.access_key,
+        secret_access_key=qianfan.secret_key,
+        session_token=connection["extra"]["session_token"],
+        endpoint=qianfan.endpoint,
+    )
+    ledger = Ledger()
+    sources: dict[str, Source] = {}
+    effective = [entry for entry in qianfan.journal() if entry["effect"]]
+    with QianfanClient(config) as client:
+        for job in client.iterate(DescribeFineTuningJobs(max_keys=100)):
+            sources[job.job_id] = _source(job.description)
+        for entry in effective:
+            ids = entry["ids"]
+            match entry["action"]:
+                case "CreateFineTuningJob":
+                    ledger.jobs[sources[ids["jobId"]]].append(ids["jobId"])
+                case "CreateFineTuningTask":
+                    ledger.trainings[sources[ids["jobId"]]].append(ids["taskId"])
+                    seen = client.call(DescribeFineTuningTask(task_id=ids["taskId"]))
+                    ledger.status[ids["taskId"]] = seen.run_status or ""
+                case "CreateCustomModel":
+                    model = client.call(DescribeModel(model_id=ids["modelId"]))
+                    ledger.versions[_source(model.description)].append(ids["modelId"])
+    return ledger
+
+
+def _source(description: str | None) -> Source:
+    match = _SOURCE.fullmatch(description or "")
+    assert match, f"nobody knows who created this: {description!r}"
+    return Source(match[1], match[2], None if match[4] is None else int(match[4]))
+
+
+@dataclass
+class Row:
+    """One DAG run of the matrix: what happens to it, and what must hold after it."""
+
+    name: str
+    mode: str
+    dag_id: str
+    conf: dict[str, str] = field(default_factory=dict)
+    trainings: int = 1
+    versions: int = 1
+    state: str = "success"
+    #: Task whose process dies, if one does.
+    dies: str | None = None
+
+    @property
+    def run_id(self) -> str:
+        return re.sub(r"[^a-z0-9]+", "-", f"{self.name}-{self.mode}".lower())
+
+    def __str__(self) -> str:
+        return f"{self.name} [{self.mode}]"
+
+
+@dataclass
+class Outcome:
+    """What a row came to."""
+
+    row: Row
+    state: str
+    trainings: list[str]
+    versions: list[str]
+    statuses: list[str]
+    seconds: float
+    jobs: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Ground:
+    """One Airflow and its two services.
+
+    :param fast: trainings take seconds; the default connection.
+    :param slow: trainings take an hour, or until `pass_time`; the connection ``qianfan_slow``.
+    :param folder: for the marks of what has crashed already.
+    :param table: the outcomes, for the report at the end.
+    :param dump: Airflow's database while a task was deferred.
+    """
+
+    airflow: LocalAirflow
+    fast: LocalQianfan
+    slow: LocalQianfan
+    folder: Path
+    table: list[Outcome]
+    dump: Texts = field(default_factory=list)
+
+    def start(self, row: Row) -> None:
+        """Trigger the DAG run of a row."""
+        conf = {**row.conf, "crash_mark": str(self.mark(row))}
+        body = {"dag_run_id": row.run_id, "logical_date": None, "conf": conf}
+        self.insist(lambda: self.airflow.api.call("POST", f"/dags/{row.dag_id}/dagRuns", json=body))
+
+    def insist(self, ask: Callable[[], object]) -> None:
+        """Ask Airflow for something again where its SQLite is too busy."""
+        for attempts_left in reversed(range(10)):
+            try:
+                ask()
+                return
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != httpx.codes.INTERNAL_SERVER_ERROR or not attempts_left:
+                    raise
+            time.sleep(0.5)
+
+    def mark(self, row: Row) -> Path:
+        """The file that says that the crash of a row has happened."""
+        return self.folder / f"{row.dag_id}-{row.run_id}"
+
+    def unpause(self, dag_ids: Iterable[str]) -> None:
+        """Let runs of these DAGs start."""
+        for dag_id in dag_ids:
+            self.airflow.api.call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+
+    def runs(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """All DAG runs by DAG and run id."""
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = self.airflow.api.call(
+                "GET", "/dags/~/dagRuns", params={"limit": 100, "offset": len(found)}
+            )
+            found += answer["dag_runs"]
+            if len(found) >= answer["total_entries"]:
+                return {(run["dag_id"], run["dag_run_id"]): run for run in found}
+
+    def wait_for_runs(self, rows: Sequence[Row], *, timeout: float) -> None:
+        """Wait until the runs of all rows have finished; those that do not are judged as they are."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            runs = self.runs()
+            if all(runs[row.dag_id, row.run_id]["state"] in FINISHED for row in rows):
+                return
+            time.sleep(1)
+
+    def task(self, row: Row, task_id: str = "train") -> dict[str, Any]:
+        """A task instance as Airflow's API shows it."""
+        return self.airflow.api.tasks(row.dag_id, row.run_id).get(task_id, {})
+
+    def log(self, row: Row, task_id: str = "train") -> str:
+        """The log of all tries of a task."""
+        tries = range(1, self.task(row, task_id)["try_number"] + 1)
+        api = self.airflow.api
+        entries = [entry for number in tries for entry in api.log(row.dag_id, row.run_id, task_id, number)]
+        return "\n".join(str(entry.get("event")) for entry in entries)
+
+    def trainings(self, row: Row) -> list[str]:
+        """The states of the trainings of a row at the slow service, in the order of their creation."""
+        ledger = read_ledger(self.slow)
+        return [ledger.status[one] for one in ledger.of("trainings", row.dag_id, row.run_id)]
+
+    def count(self, kind: str, row: Row) -> int:
+        """How many ``jobs``, ``trainings`` or ``versions`` a row has at the slow service."""
+        return len(read_ledger(self.slow).of(kind, row.dag_id, row.run_id))
+
+    def wait_until(self, holds: Callable[[], bool], what: str, *, timeout: float = 60) -> None:
+        """Wait for something."""
+        deadline = time.monotonic() + timeout
+        while not holds():
+            assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
+            time.sleep(0.3)
+
+    def pass_time(self, seconds: float = HOUR) -> None:
+        """Let what the slow service has begun be done."""
+        url = f"{self.slow.endpoint}/_emulator/clock"
+        httpx.post(url, json={"advance": seconds}, trust_env=False).raise_for_status()
+
+    def hold_answers(self, action: str, seconds: float) -> None:
+        """Let the slow service carry out the next such action, and answer late."""
+        url = f"{self.slow.endpoint}/_emulator/faults"
+        order = {"action": action, "kind": "timeout", "seconds": seconds}
+        httpx.post(url, json=order, trust_env=False).raise_for_status()
+
+    def send(self, row: Row, number: signal.Signals, *, to: str, task_id: str = "train") -> None:
+        """Send a signal to the process of a task, or to its supervisor."""
+        ti_id = self.task(row, task_id)["id"]
+        prefix = "airflow worker -- " if to == "task" else "airflow worker -- LocalExecutor: "
+        found = [
+            process
+            for process in self.airflow.processes()
+            if process.status() != psutil.STATUS_ZOMBIE
+            and " ".join(process.cmdline()).startswith(f"{prefix}{ti_id}")
+        ]
+        assert len(found) == 1, (prefix, ti_id, found)
+        found[0].send_signal(number)
+
+    def replace_triggerer(self, number: signal.Signals) -> None:
+        """End the triggerer and the process that runs its triggers, and start another."""
+        old = [psutil.Process(pid) for pid in self.airflow.pids("triggerer")]
+        assert old
+        old += [child for process in old for child in process.children(recursive=True)]
+        if number is not signal.SIGKILL:
+            old = old[:1]
+        for process in old:
+            process.send_signal(number)
+        psutil.wait_procs(old, timeout=30)
+        before = len(self.slow.journal())
+        self.airflow.start_component("triggerer")
+        self.wait_until(
+            lambda: any("Describe" in entry["action"] for entry in self.slow.journal()[before:]),
+            "a new triggerer looks again",
+        )
+
+    def replace_scheduler(self) -> None:
+        """Kill the scheduler, and start another that takes over what it left."""
+        assert self.airflow.kill("scheduler")
+        self.airflow.start_component("scheduler")
+
+    def judge(self, rows: Sequence[Row]) -> dict[str, Outcome]:
+        """Say what the runs of all rows came to."""
+        runs = self.runs()
+        ledgers = {SLOW: read_ledger(self.slow), None: read_ledger(self.fast)}
+        outcomes = {}
+        for row in rows:
+            run = runs[row.dag_id, row.run_id]
+            ledger = ledgers[SLOW if row.conf.get("conn_id") == SLOW else None]
+            trainings = ledger.of("trainings", row.dag_id, row.run_id)
+            outcomes[str(row)] = Outcome(
+                row=row,
+                state=run["state"],
+                trainings=trainings,
+                versions=ledger.of("versions", row.dag_id, row.run_id),
+                statuses=[ledger.status[one] for one in trainings],
+                seconds=run["duration"] or 0.0,
+                jobs=ledger.of("jobs", row.dag_id, row.run_id),
+            )
+        self.table += outcomes.values()
+        return outcomes
+
+
+def settings(fast: LocalQianfan, slow: LocalQianfan) -> dict[str, str]:
+    """Airflow's configuration for these tests: much at once, and what is lost is missed soon."""
+    connection = fast.environment()
+    return connection | {
+        "AIRFLOW_CONN_QIANFAN_SLOW": json.dumps(slow.connection),
+        "AIRFLOW__QIANFAN__POLL_INTERVAL": "1",
+        "AIRFLOW__QIANFAN__SETTLE_SECONDS": "3",
+        "AIRFLOW__CORE__PARALLELISM": "14",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
+        "PYTHONPATH": os.path.dirname(__file__),
+    }

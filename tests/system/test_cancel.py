@@ -1,0 +1,189 @@
+"""Who ends an Airflow task stops its training, and nobody else does."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from ground import SLOW, Ground, Outcome, Row, read_ledger
+
+BY_US = "it was told to stop"
+TRIGGER = "a user ended the Airflow task that waited for it"
+WORKER = "this task was ended"
+CREATE = "CreateFineTuningTask"
+ACTIVE = ("Waiting", "Running")
+
+
+@dataclass
+class Case:
+    """One way to end a task.
+
+    :param act: ends it.
+    :param statuses: of its trainings, in the order of their creation, after an hour.
+    :param state: of the Airflow task.
+    :param says: what its log says of the reason, where the training was stopped.
+    """
+
+    name: str
+    mode: str
+    act: Callable[[Ground, Row], object]
+    statuses: tuple[str, ...]
+    state: str
+    says: str | None = None
+    dag: str = "train"
+    conf: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def row(self) -> Row:
+        conf = {"conn_id": SLOW, **self.conf}
+        dag_id = f"{self.dag}_{self.mode}"
+        # A task that was marked as successful makes a successful run.
+        return Row(self.name, self.mode, dag_id, conf, len(self.statuses), 0, self.state)
+
+    def __str__(self) -> str:
+        return str(self.row)
+
+
+def mark(state: str) -> Callable[[Ground, Row], object]:
+    def act(ground: Ground, row: Row) -> None:
+        ground.airflow.api.set_task_state(row.dag_id, row.run_id, "train", state)
+
+    return act
+
+
+def mark_run_failed(ground: Ground, row: Row) -> None:
+    path = f"/dags/{row.dag_id}/dagRuns/{row.run_id}"
+    ground.airflow.api.call("PATCH", path, json={"state": "failed"})
+
+
+def clear(ground: Ground, row: Row) -> None:
+    ground.airflow.api.clear_tasks(row.dag_id, row.run_id, ["train"])
+
+
+def signal_supervisor(number: signal.Signals) -> Callable[[Ground, Row], object]:
+    return lambda ground, row: ground.send(row, number, to="supervisor")
+
+
+def nothing(ground: Ground, row: Row) -> None:
+    pass
+
+
+def in_both_modes(
+    name: str,
+    act: Callable[[Ground, Row], object],
+    statuses: tuple[str, ...],
+    state: str,
+    *,
+    says: dict[str, str] | None = None,
+    dag: str = "train",
+) -> list[Case]:
+    return [
+        Case(name, mode, act, statuses, state, (says or {}).get(mode), dag) for mode in ("sync", "deferrable")
+    ]
+
+
+REASONS = {"sync": WORKER, "deferrable": TRIGGER}
+TIME_OUT = dict.fromkeys(REASONS, "execution_timeout is over")
+
+#: The task is told to end after the last moment at which it can refrain from its Create.
+BEFORE_CREATE = [
+    Case(
+        "marked failed right before the Create",
+        "sync",
+        mark("failed"),
+        ("Stopped",),
+        "failed",
+        WORKER,
+        conf={"crash_at": "train/sending CreateFineTuningTask", "crash_how": "hold"},
+    )
+]
+#: The service has carried out the Create, and its answer is still on the way.
+DURING_CREATE = [
+    Case("marked failed during the Create", "sync", mark("failed"), ("Stopped",), "failed", WORKER),
+    Case("cleared during the Create", "sync", clear, ("Stopped", "Done"), "success", WORKER),
+]
+CASES = [
+    *in_both_modes("marked failed", mark("failed"), ("Stopped",), "failed", says=REASONS),
+    *in_both_modes("marked successful", mark("success"), ("Stopped",), "success", says=REASONS),
+    *in_both_modes("DAG run marked failed", mark_run_failed, ("Stopped",), "failed", says=REASONS),
+    *in_both_modes("cleared", clear, ("Stopped", "Done"), "success", says=REASONS),
+    *in_both_modes("execution_timeout", nothing, ("Stopped",), "failed", says=TIME_OUT, dag="limited"),
+    *in_both_modes("marked failed, cancel_on_kill=False", mark("failed"), ("Done",), "failed", dag="kept"),
+    Case("worker told to stop", "sync", signal_supervisor(signal.SIGTERM), ("Done",), "success"),
+    Case("Ctrl-C on the worker", "sync", signal_supervisor(signal.SIGINT), ("Done",), "success"),
+]
+ALL = [*BEFORE_CREATE, *DURING_CREATE, *CASES]
+
+
+@pytest.fixture(scope="module")
+def outcomes(ground: Ground) -> dict[str, Outcome]:
+    """End all tasks, each in its way, and let an hour pass for what still runs."""
+    for case in BEFORE_CREATE:
+        ground.start(case.row)
+        ground.wait_until(ground.mark(case.row).exists, f"{case} is about to send")
+        ground.insist(lambda case=case: case.act(ground, case.row))
+        ground.wait_until(lambda case=case: ground.trainings(case.row) != [], f"{case} has its training")
+    for case in DURING_CREATE:
+        ground.hold_answers(CREATE, 20)
+        ground.start(case.row)
+        ground.wait_until(lambda case=case: ground.trainings(case.row) != [], f"{case} has its training")
+        ground.insist(lambda case=case: case.act(ground, case.row))
+    for case in CASES:
+        ground.start(case.row)
+    for case in CASES:
+        waiting = "running" if case.mode == "sync" else "deferred"
+        if case.dag != "limited":
+            task = ground.airflow.api.wait_for_task(
+                case.row.dag_id, case.row.run_id, "train", waiting, timeout=60
+            )
+            assert task["try_number"] == 1
+        ground.wait_until(lambda case=case: ground.trainings(case.row) != [], f"{case} has its training")
+    for case in CASES:
+        ground.insist(lambda case=case: case.act(ground, case.row))
+    with contextlib.suppress(AssertionError):  # each is judged by its own test
+        ground.wait_until(lambda: all(is_settled(ground, case) for case in ALL), "all has its effect")
+    ground.pass_time()
+    ground.wait_for_runs([case.row for case in ALL], timeout=60)
+    return ground.judge([case.row for case in ALL])
+
+
+def is_settled(ground: Ground, case: Case) -> bool:
+    statuses = ground.trainings(case.row)
+    stopped = sum(status == "Stopped" for status in statuses)
+    return len(statuses) == len(case.statuses) and stopped == case.statuses.count("Stopped")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_the_training_is_stopped_where_somebody_ends_its_task(
+    case: Case, outcomes: dict[str, Outcome], ground: Ground
+) -> None:
+    outcome = outcomes[str(case)]
+    assert tuple(outcome.statuses) == case.statuses
+    assert ground.task(case.row)["state"] == outcome.state == case.state
+
+
+@pytest.mark.parametrize("case", [case for case in ALL if case.says], ids=str)
+def test_the_log_says_who_stopped_it(case: Case, outcomes: dict[str, Outcome], ground: Ground) -> None:
+    training = outcomes[str(case)].trainings[0]
+    assert f"Fine-tuning task {training} is Stopped: {BY_US}, since {case.says}" in ground.log(case.row)
+
+
+@pytest.mark.parametrize("case", [case for case in ALL if not case.says], ids=str)
+def test_nobody_is_said_to_have_stopped_what_goes_on(
+    case: Case, outcomes: dict[str, Outcome], ground: Ground
+) -> None:
+    assert BY_US not in ground.log(case.row)
+
+
+def test_each_training_was_stopped_for_one_of_these_tasks(
+    outcomes: dict[str, Outcome], ground: Ground
+) -> None:
+    ledger = read_ledger(ground.slow)
+    stopped = {training for training, status in ledger.status.items() if status == "Stopped"}
+    ours = {one for outcome in outcomes.values() for one in outcome.trainings}
+    assert stopped
+    assert stopped <= ours

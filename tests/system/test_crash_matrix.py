@@ -1,0 +1,285 @@
+"""Whatever dies, one run of a task costs exactly one training and publishes exactly one version."""
+
+from __future__ import annotations
+
+import functools
+import json
+import secrets
+import signal
+from collections import Counter
+
+import pytest
+import search
+from ground import SLOW, Ground, Outcome, Row, read_ledger
+
+MODES = ("sync", "deferrable")
+
+#: Where the process of a task kills itself, in both modes.
+POINTS = {
+    "job: before its Create": "train/sending CreateFineTuningJob",
+    "job: created, answer unread": "train/sent CreateFineTuningJob",
+    "job: answer read, id not stored": "train/storing qianfan_job",
+    "training: before its Create": "train/sending CreateFineTuningTask",
+    "training: created, answer unread": "train/sent CreateFineTuningTask",
+    "training: answer read, id not stored": "train/storing qianfan_task",
+    "training: id stored": "train/stored qianfan_task",
+    "model set: before its Create": "make_set/sending CreateCustomModelSet",
+    "model set: created, answer unread": "make_set/sent CreateCustomModelSet",
+    "model set: answer read, id not stored": "make_set/storing qianfan_model_set",
+    "version: before its Create": "publish/sending CreateCustomModel",
+    "version: created, answer unread": "publish/sent CreateCustomModel",
+    "version: answer read, id not stored": "publish/storing qianfan_model",
+    "version: id stored": "publish/stored qianfan_model",
+}
+SYNC_POINTS = {
+    "training: before the first look": "train/sending DescribeFineTuningTask",
+    "training: while waiting": "train/sent DescribeFineTuningTask#2",
+    "version: while waiting until it is Ready": "publish/sent DescribeModel",
+}
+DEFERRABLE_POINTS = {
+    "training: about to defer": "train/deferring",
+    "training: after the event, before execute_complete": "train/resuming",
+    "training: after the event, at the end of execute_complete": "train/resumed",
+    "version: about to defer": "publish/deferring",
+    "version: at the end of execute_complete": "publish/resumed",
+}
+#: The chain of one operator for each Action.
+ACTION_POINTS = {
+    "job: created, answer unread": "create_job/sent CreateFineTuningJob",
+    "job: answer read, id not stored": "create_job/storing qianfan_job",
+    "training: before its Create": "create_task/sending CreateFineTuningTask",
+    "training: created, answer unread": "create_task/sent CreateFineTuningTask",
+    "training: answer read, id not stored": "create_task/storing qianfan_task",
+    "version: created, answer unread": "publish/sent CreateCustomModel",
+    "version: answer read, id not stored": "publish/storing qianfan_model",
+}
+
+
+def crashes(dag_id: str, mode: str, points: dict[str, str], how: str = "kill", prefix: str = "") -> list[Row]:
+    return [
+        Row(prefix + name, mode, dag_id, {"crash_at": at, "crash_how": how}, dies=at.split("/")[0])
+        for name, at in points.items()
+    ]
+
+
+def in_both_modes(points: dict[str, str], how: str, prefix: str) -> list[Row]:
+    return [row for mode in MODES for row in crashes(f"chain_{mode}", mode, points, how, prefix)]
+
+
+CRASHES = [
+    *crashes("chain_sync", "sync", POINTS | SYNC_POINTS),
+    *crashes("chain_deferrable", "deferrable", POINTS | DEFERRABLE_POINTS),
+    *crashes("actions", "actions", ACTION_POINTS),
+    *crashes(
+        "chain_sync",
+        "sync",
+        {"training: while waiting": "train/sent DescribeFineTuningTask#2"},
+        "kill with supervisor",
+        "with supervisor, ",
+    ),
+    *crashes(
+        "chain_sync",
+        "sync",
+        {"training: while waiting": "train/sent DescribeFineTuningTask#2"},
+        "kill supervisor",
+        "only its supervisor, ",
+    ),
+    *crashes(
+        "chain_sync",
+        "sync",
+        {"training: while waiting": "train/sent DescribeFineTuningTask#2"},
+        "interrupt",
+        "Ctrl-C, ",
+    ),
+    *in_both_modes({"training: id stored": "train/stored qianfan_task"}, "raise", "error, "),
+]
+LOST_ANSWERS = in_both_modes(
+    {
+        "job": "train/sent CreateFineTuningJob",
+        "training": "train/sent CreateFineTuningTask",
+        "model set": "make_set/sent CreateCustomModelSet",
+        "version": "publish/sent CreateCustomModel",
+    },
+    "lose",
+    "answer lost, ",
+)
+CLEARED = [Row("done, then cleared", mode, f"chain_{mode}", trainings=2, versions=2) for mode in MODES]
+STORED = [
+    Row("connection in the database", mode, f"chain_{mode}", {"conn_id": "qianfan_stored"}) for mode in MODES
+]
+REFUSED = [
+    Row("session token is wrong", mode, f"chain_{mode}", {"conn_id": "qianfan_wrong"}, 0, 0, "failed")
+    for mode in MODES
+]
+WRONG_TOKEN = f"wrongsentinel{secrets.token_hex(20)}"
+MAPPED = [Row("8 mapped tasks at once", mode, f"mapped_{mode}", trainings=8, versions=0) for mode in MODES]
+FAST = [*CRASHES, *LOST_ANSWERS, *CLEARED, *STORED, *REFUSED, *MAPPED]
+
+
+def waiting(name: str, mode: str) -> Row:
+    return Row(name, mode, f"chain_{mode}", {"conn_id": SLOW})
+
+
+#: What waits while something that all tasks share is killed, and started again.
+TRIGGERER = [waiting("triggerer killed, and told to stop", "deferrable")]
+SCHEDULER = [waiting("scheduler killed", mode) for mode in MODES]
+EMULATOR = [waiting("Qianfan killed", mode) for mode in MODES]
+SURVIVORS = [*TRIGGERER, *SCHEDULER, *EMULATOR]
+
+
+@pytest.fixture(scope="module")
+def outcomes(ground: Ground) -> dict[str, Outcome]:
+    """Run all rows whose tasks die by themselves, as many at once as Airflow takes."""
+    store_connections(ground)
+    for row in FAST:
+        ground.start(row)
+    ground.wait_for_runs(FAST, timeout=240)
+    for row in CLEARED:
+        clear = functools.partial(ground.airflow.api.clear_tasks, row.dag_id, row.run_id, ["train"])
+        ground.insist(functools.partial(clear, downstream=True))
+    ground.wait_for_runs(CLEARED, timeout=60)
+    return ground.judge(FAST)
+
+
+def store_connections(ground: Ground) -> None:
+    given = ground.fast.connection
+    for name, token in ("stored", given["extra"]["session_token"]), ("wrong", WRONG_TOKEN):
+        extra = json.dumps({"session_token": token})
+        connection = {**given, "connection_id": f"qianfan_{name}", "extra": extra}
+        ground.airflow.api.call("POST", "/connections", json=connection)
+
+
+@pytest.fixture(scope="module")
+def survivors(ground: Ground) -> dict[str, Outcome]:
+    """Replace what all tasks share while trainings run, and the triggerer again while versions are made."""
+    start_and_wait(ground, TRIGGERER)
+    ground.dump = search.database(ground.airflow.home)
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        ground.replace_triggerer(number)
+    start_and_wait(ground, SCHEDULER)
+    tries = [ground.task(row)["try_number"] for row in SCHEDULER]
+    ground.replace_scheduler()
+    ground.wait_until(
+        lambda: ground.task(SCHEDULER[0])["try_number"] > tries[0],
+        "another scheduler has taken over",
+        timeout=120,
+    )
+    start_and_wait(ground, EMULATOR)
+    ground.slow.kill()
+    ground.slow.start()
+    ground.pass_time()
+    for row in SURVIVORS:
+        ground.wait_until(lambda row=row: ground.count("versions", row) == 1, f"{row} publishes")
+    ground.replace_triggerer(signal.SIGKILL)
+    ground.pass_time()
+    ground.wait_for_runs(SURVIVORS, timeout=60)
+    return ground.judge(SURVIVORS)
+
+
+def start_and_wait(ground: Ground, rows: list[Row]) -> None:
+    for row in rows:
+        ground.start(row)
+    for row in rows:
+        state = "running" if row.mode == "sync" else "deferred"
+        ground.airflow.api.wait_for_task(row.dag_id, row.run_id, "train", state)
+        ground.wait_until(lambda row=row: ground.count("trainings", row) == 1, f"{row} trains")
+
+
+def check(outcome: Outcome) -> None:
+    row = outcome.row
+    assert outcome.state == row.state
+    assert len(outcome.trainings) == row.trainings
+    assert len(outcome.versions) == row.versions
+    assert len(outcome.jobs) == row.trainings
+    assert set(outcome.statuses) == ({"Done"} if row.trainings else set())
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("row", FAST, ids=str)
+def test_exactly_one(row: Row, outcomes: dict[str, Outcome]) -> None:
+    check(outcomes[str(row)])
+
+
+@pytest.mark.parametrize("row", FAST, ids=str)
+def test_the_crash_has_happened_and_no_other(row: Row, outcomes: dict[str, Outcome], ground: Ground) -> None:
+    assert ground.mark(row).exists() == bool(row.dies)
+    if row.dies and row.conf["crash_how"] == "lose":
+        assert "Looking whether it took effect" in ground.log(row, row.dies)
+    elif row.dies:
+        assert ground.task(row, row.dies)["try_number"] > 1
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("row", SURVIVORS, ids=str)
+def test_exactly_one_while_what_all_share_dies(row: Row, survivors: dict[str, Outcome]) -> None:
+    check(survivors[str(row)])
+
+
+def test_nothing_was_created_by_anybody_else(
+    outcomes: dict[str, Outcome], survivors: dict[str, Outcome], ground: Ground
+) -> None:
+    ledgers = [read_ledger(ground.fast), read_ledger(ground.slow)]
+    for kind in ("jobs", "trainings", "versions"):
+        created = [one for ledger in ledgers for ids in getattr(ledger, kind).values() for one in ids]
+        asked_for = [one for outcome in ground.table for one in getattr(outcome, kind)]
+        assert Counter(created) == Counter(asked_for)
+
+
+@pytest.mark.parametrize("row", MAPPED, ids=str)
+def test_each_mapped_task_has_its_own_training(
+    row: Row, outcomes: dict[str, Outcome], ground: Ground
+) -> None:
+    ledger = read_ledger(ground.fast)
+    each = {
+        source.map_index: len(trainings)
+        for source, trainings in ledger.trainings.items()
+        if source.run_id == row.run_id and source.dag_id == row.dag_id
+    }
+    assert each == dict.fromkeys(range(8), 1)
+
+
+@pytest.mark.parametrize("row", [row for row in FAST if row.versions and row.dag_id != "actions"], ids=str)
+def test_the_result_is_that_of_the_one_training(
+    row: Row, outcomes: dict[str, Outcome], ground: Ground
+) -> None:
+    outcome = outcomes[str(row)]
+    trained = ground.airflow.api.xcom(row.dag_id, row.run_id, "train")
+    published = ground.airflow.api.xcom(row.dag_id, row.run_id, "publish")
+    assert trained["fine_tuning_task_id"] == outcome.trainings[-1]
+    assert trained["fine_tuning_job_id"] == outcome.jobs[-1]
+    assert trained["metrics"]
+    assert published["model_id"] == outcome.versions[-1]
+    assert published["status"] == "Ready"
+
+
+def test_no_secret_is_found_anywhere(
+    outcomes: dict[str, Outcome], survivors: dict[str, Outcome], ground: Ground
+) -> None:
+    home = ground.airflow.home
+    files = search.files(home)
+    database = search.database(home) + ground.dump
+    in_database = {"connection.password (decrypted)", "connection.extra (decrypted)"}
+    for qianfan, found in (ground.fast, in_database), (ground.slow, set()):
+        token = qianfan.connection["extra"]["session_token"]
+        assert search.places(files, qianfan.secret_key) == set()
+        assert search.places(files, token) == set()
+        places = search.places(database, qianfan.secret_key) | search.places(database, token)
+        assert places == found, "Airflow encrypts connections; nothing else holds a secret"
+    assert search.places(files, WRONG_TOKEN) == set()
+    assert search.places(database, WRONG_TOKEN) == {"connection.extra (decrypted)"}
+
+
+def test_the_search_finds_what_is_there(
+    outcomes: dict[str, Outcome], survivors: dict[str, Outcome], ground: Ground
+) -> None:
+    """Each place at which a secret could stand is searched: it holds the id of a training."""
+    training = survivors[str(TRIGGERER[0])].trainings[0]
+    files = search.files(ground.airflow.home)
+    places = search.places(files, training)
+    assert "airflow.db" in places or "airflow.db-wal" in places
+    assert any(place.startswith("logs/") for place in places)
+    assert any("Trigger fired event" in text and training in text for _, text in files)
+    assert any("SignatureDoesNotMatch" in text for _, text in files)
+    assert "trigger.kwargs" in search.places(ground.dump, training)
+    stored = search.places(search.database(ground.airflow.home), training)
+    assert {"xcom.value", "task_state_store.value"} <= stored
