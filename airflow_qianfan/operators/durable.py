@@ -10,8 +10,8 @@ import hashlib
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -159,11 +159,16 @@ class Creation(ABC):
 
 @dataclass
 class _Record:
-    """What Airflow remembers: which generation, what existed before, and the id once it is known."""
+    """What Airflow remembers: which generation, what existed before, and the id once it is known.
+
+    ``unwatched`` says that the task failed only because the state could not be read: what it created may
+    go on.
+    """
 
     generation: int
     before: list[str] | None = None
     id: str | None = None
+    unwatched: bool = False
 
 
 class _Memory:
@@ -175,10 +180,12 @@ class _Memory:
         self._generation = origin.generation
 
     def read(self) -> _Record:
-        """Return the record of this generation, an empty one where there is none."""
+        """Return the record of this generation, or one that was left unwatched; else an empty one."""
         stored = self.store.get(self._key) if self.store is not None else None
-        if isinstance(stored, dict) and stored.get("generation") == self._generation:
-            return _Record(self._generation, stored.get("before"), stored.get("id"))
+        if isinstance(stored, dict):
+            unwatched = bool(stored.get("unwatched"))
+            if unwatched or stored.get("generation") == self._generation:
+                return _Record(self._generation, stored.get("before"), stored.get("id"), unwatched)
         return _Record(self._generation)
 
     def write(self, record: _Record) -> None:
@@ -218,6 +225,8 @@ class QianfanCreateOperator(QianfanOperator):
         if record.id is not None:
             if self._is_usable(creation, record.id):
                 self.log.info("Attached to %s %s of an earlier attempt.", creation.what, record.id)
+                if record.unwatched:
+                    memory.write(_Record(record.generation, record.before, record.id))
                 return record.id
             self.log.info("%s %s of an earlier attempt is gone or has failed.", creation.what, record.id)
             record = _Record(record.generation)
@@ -240,6 +249,15 @@ class QianfanCreateOperator(QianfanOperator):
         :param key: see :attr:`Creation.key`.
         """
         return _Memory(context, key, Origin.of(context)).read().id
+
+    def leave_unwatched(self, context: Context, keys: Iterable[str]) -> None:
+        """Let the next run of this task attach to what was created, even if it is cleared.
+
+        :param keys: see :attr:`Creation.key`.
+        """
+        for key in keys if self.durable else ():
+            memory = _Memory(context, key, Origin.of(context))
+            memory.write(replace(memory.read(), unwatched=True))
 
     def created(self, creation: Creation, created_id: str) -> None:
         """Take the id of what was created, before it is stored."""

@@ -158,6 +158,7 @@ class QianfanCreateCustomModelOperator(QianfanWaitingOperator):
     )
     template_fields_renderers = {"train_meta": "json", "import_meta": "json", "resource_config": "json"}
     operator_extra_links = (_LINK,)
+    creation_keys = (ModelCreation.key,)
 
     def __init__(
         self,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralTimeout
 
-from airflow_qianfan.exceptions import QianfanWaitTimeoutError
+from airflow_qianfan.exceptions import QianfanError, QianfanPollError, QianfanWaitTimeoutError
 from airflow_qianfan.operators.durable import QianfanCreateOperator
 from airflow_qianfan.triggers.base import LAST_LOOK, output_of
 
@@ -33,6 +34,9 @@ class QianfanWaitingOperator(QianfanCreateOperator):
     :param max_poll_failures: how many failed looks in a row to bear.
     :param kwargs: see :class:`airflow_qianfan.operators.durable.QianfanCreateOperator`.
     """
+
+    creation_keys: Sequence[str] = ()
+    """Under which keys Airflow remembers what is created; see :attr:`Creation.key`."""
 
     def __init__(
         self,
@@ -85,7 +89,11 @@ class QianfanWaitingOperator(QianfanCreateOperator):
             net = limit + timedelta(seconds=2 * (self.poll_interval + LAST_LOOK)) if limit else None
             self.defer(trigger=trigger, method_name="execute_complete", timeout=net)
         try:
-            return self._finish(trigger.wait(self.hook, self.log))
+            return self._finish(context, trigger.wait(self.hook, self.log))
+        except QianfanError as error:
+            if error.transient:
+                self.leave_unwatched(context, self.creation_keys)
+            raise
         except AirflowTaskTimeout:
             self.cancel("execution_timeout is over")
             raise
@@ -99,7 +107,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         """
         ids = event.get("ids") if isinstance(event, dict) else None
         self.restore_ids(context, ids if isinstance(ids, dict) else {})
-        return self._finish(event)
+        return self._finish(context, event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Take over from Airflow, also where it gave up waiting for the trigger."""
@@ -110,11 +118,14 @@ class QianfanWaitingOperator(QianfanCreateOperator):
             self.cancel("execution_timeout is over")
             raise
 
-    def _finish(self, event: dict[str, Any] | None) -> dict[str, Any]:
+    def _finish(self, context: Context, event: dict[str, Any] | None) -> dict[str, Any]:
         output = event.get("output") if isinstance(event, dict) else None
         self.console_url = output.get("console_url") if isinstance(output, dict) else self.console_url
         try:
             return output_of(event)
         except QianfanWaitTimeoutError:
             self.cancel("execution_timeout is over")
+            raise
+        except QianfanPollError:
+            self.leave_unwatched(context, self.creation_keys)
             raise

@@ -1,4 +1,4 @@
-"""Finds out why the process of a task is told to end: did a user end the task, or goes Airflow on with it?"""
+"""Finds out why the process of a task is told to end: has a user ended the task, or does it go on?"""
 
 from __future__ import annotations
 

@@ -81,6 +81,7 @@ class QianfanFineTuningOperator(QianfanWaitingOperator):
         "resource_config": "json",
     }
     operator_extra_links = (_LINK,)
+    creation_keys = (JobCreation.key, TaskCreation.key)
 
     def __init__(
         self,
