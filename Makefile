@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help demo up test lint types format constraints clean
+.PHONY: help demo up test test-system lint types format constraints clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -14,7 +14,11 @@ up: .venv/.installed  ## like demo, and leave Airflow and the emulator running u
 	@$(BIN)/python -m demo --keep
 
 test: lint types  ## lint, types and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/system
+	$(BIN)/python -m pytest tests/system
+
+test-system: .venv/.installed  ## only the tests on a real Airflow, with the crash matrix
+	$(BIN)/python -m pytest tests/system
 
 lint: .venv/.installed  ## ruff
 	$(BIN)/ruff check .

@@ -160,7 +160,8 @@ def find_error(
     code = clean(code, secrets) if code else None
     error = _error_class(status, code, str(message or ""), known_body="result" in body)
     if not message:
-        message = "the answer has no message" if body else f"the answer is {clean(answer, secrets)!r}"
+        shown = repr(clean(answer, secrets)) if answer else "empty"
+        message = "the answer has no message" if body else f"the answer is {shown}"
     return error(
         clean(message, secrets),
         action=action,
