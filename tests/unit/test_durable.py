@@ -724,6 +724,34 @@ def test_training_that_a_lost_create_started_is_stopped_when_the_task_is_killed(
     assert [task["runStatus"] for task in training.emulator.tasks] == ["Stopped"]
 
 
+def unreadable(training: Work) -> str:
+    """Let a run of the task start a training and fail only because its state cannot be read."""
+    watching = {"wait_for_completion": True, "max_poll_failures": 0, "poll_interval": 0.01}
+    training.emulator.fail_next("DescribeFineTuningTask", kind="server_error")
+    with pytest.raises(QianfanError, match="DescribeFineTuningTask"):
+        training.attempt(operator=training.operator(**watching))
+    return training.ours()[0]
+
+
+def test_cleared_task_attaches_to_the_training_that_nobody_watches_any_more(training):
+    created = unreadable(training)
+    assert training.attempt(2, generation=7) == created
+    assert len(training.emulator.jobs) == len(training.ours()) == 1
+
+
+def test_task_that_is_cleared_once_more_trains_anew(training):
+    created = unreadable(training)
+    training.attempt(2, generation=7)
+    assert training.attempt(3, generation=11) != created
+    assert len(training.ours()) == 2
+
+
+def test_cleared_task_trains_anew_where_the_unwatched_training_was_stopped(training):
+    created = unreadable(training)
+    call(FT, "StopFineTuningTask", taskId=created)
+    assert training.attempt(2, generation=7) != created
+
+
 # Origins
 
 
