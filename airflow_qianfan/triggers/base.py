@@ -16,7 +16,6 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_qianfan.exceptions import (
     QianfanAPIError,
     QianfanAuthenticationError,
-    QianfanConfigurationError,
     QianfanError,
     QianfanNotFoundError,
     QianfanPollError,
@@ -310,7 +309,7 @@ class Watch:
         # What was created a moment ago may be missing from a read that lags behind, and a key may be replaced
         # at the service a moment before it is in the connection.
         is_refused = isinstance(error, QianfanNotFoundError) or (
-            self._has_seen and isinstance(error, QianfanAuthenticationError | QianfanConfigurationError)
+            self._has_seen and isinstance(error, QianfanAuthenticationError)
         )
         self._refused += is_refused
         count, to_bear = self._failures, self.trigger.max_poll_failures

@@ -17,7 +17,12 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_qianfan.exceptions import QianfanAPIError, QianfanError, QianfanThrottledError
+from airflow_qianfan.exceptions import (
+    QianfanAPIError,
+    QianfanAuthenticationError,
+    QianfanError,
+    QianfanThrottledError,
+)
 
 if TYPE_CHECKING:
     from airflow_qianfan.api.actions.base import Action, Page
@@ -214,7 +219,8 @@ class Poller:
         group.late = []
         try:
             rows = await self._rows_of(listing.request)
-        except QianfanThrottledError:
+        except (QianfanThrottledError, QianfanAuthenticationError):
+            # The same would happen to each.
             raise
         except QianfanError as error:
             log.warning(
@@ -248,8 +254,10 @@ class Poller:
     async def _send(self, request: Action[Any]) -> Any:
         async with self._gate:
             while True:
-                await asyncio.sleep(max(0.0, self._silent_until - self._loop.time()))
-                await asyncio.sleep(self._pace.next_slot())
+                if (silence := self._silent_until - self._loop.time()) > 0:
+                    await asyncio.sleep(silence)
+                if (pause := self._pace.next_slot()) > 0:
+                    await asyncio.sleep(pause)
                 sent = self._loop.time()
                 # A request under way may have been throttled in the meantime.
                 if self._silent_until <= sent:

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from airflow.sdk.exceptions import AirflowException
 
-from airflow_qianfan.exceptions import QianfanAuthenticationError
+from airflow_qianfan.exceptions import QianfanAuthenticationError, QianfanConfigurationError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers.poller import MAX_CONNECTIONS, Listing, Poller
 
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 CONFIG_SECONDS = 60.0
 """How long a connection of Airflow is taken to be unchanged."""
+
+CANNOT_CHANGE = "Connection %r cannot be used as it is now; what it said before holds: %s"
 
 
 class _Registry:
@@ -61,7 +63,7 @@ class _Registry:
                 raise
             # All that wait would fail with it, and what they wait for goes on.
             reason = error if isinstance(error, AirflowException) else type(error).__name__
-            log.warning("Connection %r cannot be read, what it said before holds: %s", conn_id, reason)
+            log.warning(CANNOT_CHANGE, conn_id, reason)
             return known[0], asked
         return replace(config, max_retries=0), asked
 
@@ -130,7 +132,13 @@ class Seat:
     async def _take(self, not_older_than: float) -> Poller:
         config = await self._registry.config(self._conn_id, not_older_than=not_older_than)
         if self._poller is None or config != self._config:
-            poller = await self._registry.join(config)
+            try:
+                poller = await self._registry.join(config)
+            except QianfanConfigurationError as error:
+                if self._poller is None:
+                    raise
+                log.warning(CANNOT_CHANGE, self._conn_id, error)
+                return self._poller
             left, self._config, self._poller = self._config, config, poller
             if left is not None:
                 await self._registry.leave(left)

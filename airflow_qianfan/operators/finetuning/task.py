@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_qianfan.exceptions import (
@@ -16,7 +16,8 @@ from airflow_qianfan.exceptions import (
 from airflow_qianfan.links import QianfanFineTuningTaskLink
 from airflow_qianfan.operators.base import QianfanListOperator, QianfanOperator, QianfanRemovalOperator
 from airflow_qianfan.operators.creations import TaskCreation
-from airflow_qianfan.operators.durable import Origin, QianfanCreateOperator
+from airflow_qianfan.operators.durable import Origin
+from airflow_qianfan.operators.finetuning.arguments import QianfanTrainingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -24,91 +25,30 @@ if TYPE_CHECKING:
     from airflow_qianfan.api.actions.finetuning import FineTuningTask
 
 
-class QianfanCreateFineTuningTaskOperator(QianfanCreateOperator):
+class QianfanCreateFineTuningTaskOperator(QianfanTrainingOperator):
     """Start a training (CreateFineTuningTask). Returns ``fine_tuning_task_id`` and ``fine_tuning_job_id``.
 
     .. seealso::
         https://cloud.baidu.com/doc/qianfan-api/s/1mo1a2ttv
 
     :param fine_tuning_job_id: the job it belongs to, ``job-…``. (templated)
-    :param hyper_parameter_config: depends on model, train mode and scale; passed through. (templated)
-    :param dataset_config: ``sourceType``, ``versions`` and ``splitRatio``. (templated)
-    :param parameter_scale: ``FullFineTuning``, ``LoRA`` … (templated)
-    :param increment_task_id: task whose result is trained further. (templated)
-    :param increment_checkpoint_step: its checkpoint, where it kept several. (templated)
-    :param corpus_config: general data that is mixed in; passed through. (templated)
-    :param model_config: for jobs of custom models; passed through. (templated)
-    :param resource_config: resource pool; passed through. (templated)
-    :param kwargs: see :class:`airflow_qianfan.operators.durable.QianfanCreateOperator`.
-
-    All objects may be given as JSON text too, as a template yields it.
+    :param kwargs: ``hyper_parameter_config``, ``dataset_config``, ``parameter_scale`` … see
+        :class:`airflow_qianfan.operators.finetuning.arguments.QianfanTrainingOperator`.
     """
 
-    template_fields: Sequence[str] = (
-        *QianfanOperator.template_fields,
-        "fine_tuning_job_id",
-        "hyper_parameter_config",
-        "dataset_config",
-        "parameter_scale",
-        "increment_task_id",
-        "increment_checkpoint_step",
-        "corpus_config",
-        "model_config",
-        "resource_config",
-    )
-    template_fields_renderers = {
-        "hyper_parameter_config": "json",
-        "dataset_config": "json",
-        "corpus_config": "json",
-        "model_config": "json",
-        "resource_config": "json",
-    }
+    template_fields: Sequence[str] = (*QianfanTrainingOperator.template_fields, "fine_tuning_job_id")
 
-    def __init__(
-        self,
-        *,
-        fine_tuning_job_id: str,
-        hyper_parameter_config: Mapping[str, Any] | str,
-        dataset_config: Mapping[str, Any] | str,
-        parameter_scale: str | None = None,
-        increment_task_id: str | None = None,
-        increment_checkpoint_step: int | str | None = None,
-        corpus_config: Mapping[str, Any] | str | None = None,
-        model_config: Mapping[str, Any] | str | None = None,
-        resource_config: Mapping[str, Any] | str | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, fine_tuning_job_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.fine_tuning_job_id = fine_tuning_job_id
-        self.hyper_parameter_config = hyper_parameter_config
-        self.dataset_config = dataset_config
-        self.parameter_scale = parameter_scale
-        self.increment_task_id = increment_task_id
-        self.increment_checkpoint_step = increment_checkpoint_step
-        self.corpus_config = corpus_config
-        self.model_config = model_config
-        self.resource_config = resource_config
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Start the training.
 
         :raises QianfanAmbiguousCreateError: nobody knows whether it was started.
         """
-        from airflow_qianfan.api.actions.finetuning import CreateFineTuningTask
-
-        members: dict[str, Any] = {
-            "job_id": self.fine_tuning_job_id,
-            "hyper_parameter_config": self.hyper_parameter_config,
-            "dataset_config": self.dataset_config,
-            "parameter_scale": self.parameter_scale,
-            "increment_task_id": self.increment_task_id,
-            "increment_checkpoint_step": self.increment_checkpoint_step,
-            "corpus_config": self.corpus_config,
-            "model_config_": self.model_config,
-            "resource_config": self.resource_config,
-        }
-        creation = TaskCreation(self.hook, Origin.of(context), CreateFineTuningTask(**members))
-        task_id = self.submit_or_attach(context, creation)
+        request = self.task_request(self.fine_tuning_job_id)
+        task_id = self.submit_or_attach(context, TaskCreation(self.hook, Origin.of(context), request))
         return {"fine_tuning_task_id": task_id, "fine_tuning_job_id": self.fine_tuning_job_id}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowTaskTimeout
@@ -10,9 +10,9 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow_qianfan.exceptions import QianfanError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.links import QianfanFineTuningTaskLink
-from airflow_qianfan.operators.base import QianfanOperator
 from airflow_qianfan.operators.creations import JobCreation, TaskCreation
 from airflow_qianfan.operators.durable import Creation, Origin
+from airflow_qianfan.operators.finetuning.arguments import QianfanTrainingOperator
 from airflow_qianfan.operators.waiting import QianfanWaitingOperator
 from airflow_qianfan.triggers.ending import is_given_up
 from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
@@ -21,12 +21,10 @@ from airflow_qianfan.triggers.stopping import stop_training
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_qianfan.api.actions.finetuning import CreateFineTuningTask
-
 _LINK = QianfanFineTuningTaskLink()
 
 
-class QianfanFineTuningOperator(QianfanWaitingOperator):
+class QianfanFineTuningOperator(QianfanTrainingOperator, QianfanWaitingOperator):
     """Train a model: create a job and a task in it, wait, and return the result.
 
     One run of this task costs exactly one training, whatever crashes: a retry attaches to the training of the
@@ -42,44 +40,23 @@ class QianfanFineTuningOperator(QianfanWaitingOperator):
 
     :param model: base model, such as ``ERNIE-Speed-8K``. (templated)
     :param train_mode: ``SFT``, ``PostPretrain``, ``DPO``, ``KTO`` … (templated)
-    :param hyper_parameter_config: depends on model, train mode and scale; passed through. (templated)
-    :param dataset_config: ``sourceType``, ``versions`` and ``splitRatio``. (templated)
-    :param parameter_scale: ``FullFineTuning``, ``LoRA`` … (templated)
     :param name: name of the job, unique in the account, 2 to 20 characters; None makes one from the DAG and
         its run. (templated)
     :param description: description of the job, at most 500 characters. (templated)
-    :param increment_task_id: task whose result is trained further. (templated)
-    :param increment_checkpoint_step: its checkpoint, where it kept several. (templated)
-    :param corpus_config: general data that is mixed in; passed through. (templated)
-    :param model_config: for jobs of custom models; passed through. (templated)
-    :param resource_config: resource pool; passed through. (templated)
     :param cancel_on_kill: stop the training when a user ends this task: marks it as failed or successful, or
         clears it. Replacing a worker, scheduler or triggerer never does.
-    :param kwargs: see :class:`airflow_qianfan.operators.waiting.QianfanWaitingOperator`.
+    :param kwargs: ``hyper_parameter_config``, ``dataset_config``, ``parameter_scale`` … see
+        :class:`airflow_qianfan.operators.finetuning.arguments.QianfanTrainingOperator`; ``deferrable``,
+        ``poll_interval`` … see :class:`airflow_qianfan.operators.waiting.QianfanWaitingOperator`.
     """
 
     template_fields: Sequence[str] = (
-        *QianfanOperator.template_fields,
+        *QianfanTrainingOperator.template_fields,
         "model",
         "train_mode",
-        "hyper_parameter_config",
-        "dataset_config",
-        "parameter_scale",
         "name",
         "description",
-        "increment_task_id",
-        "increment_checkpoint_step",
-        "corpus_config",
-        "model_config",
-        "resource_config",
     )
-    template_fields_renderers = {
-        "hyper_parameter_config": "json",
-        "dataset_config": "json",
-        "corpus_config": "json",
-        "model_config": "json",
-        "resource_config": "json",
-    }
     operator_extra_links = (_LINK,)
     creation_keys = (JobCreation.key, TaskCreation.key)
 
@@ -88,32 +65,16 @@ class QianfanFineTuningOperator(QianfanWaitingOperator):
         *,
         model: str,
         train_mode: str,
-        hyper_parameter_config: Mapping[str, Any] | str,
-        dataset_config: Mapping[str, Any] | str,
-        parameter_scale: str | None = None,
         name: str | None = None,
         description: str | None = None,
-        increment_task_id: str | None = None,
-        increment_checkpoint_step: int | str | None = None,
-        corpus_config: Mapping[str, Any] | str | None = None,
-        model_config: Mapping[str, Any] | str | None = None,
-        resource_config: Mapping[str, Any] | str | None = None,
         cancel_on_kill: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.model = model
         self.train_mode = train_mode
-        self.hyper_parameter_config = hyper_parameter_config
-        self.dataset_config = dataset_config
-        self.parameter_scale = parameter_scale
         self.name = name
         self.description = description
-        self.increment_task_id = increment_task_id
-        self.increment_checkpoint_step = increment_checkpoint_step
-        self.corpus_config = corpus_config
-        self.model_config = model_config
-        self.resource_config = resource_config
         self.cancel_on_kill = cancel_on_kill
         self.fine_tuning_job_id: str | None = None
         self.fine_tuning_task_id: str | None = None
@@ -146,7 +107,7 @@ class QianfanFineTuningOperator(QianfanWaitingOperator):
 
         origin = Origin.of(context)
         # Both are checked before the first is sent.
-        task_request = self._task_request()
+        task_request = self.task_request("the job of this task")
         job_request = CreateFineTuningJob(
             name=self.name or origin.name,
             model=self.model,
@@ -167,22 +128,6 @@ class QianfanFineTuningOperator(QianfanWaitingOperator):
         self.console_url = task_console_url(job_id, task_id, self.train_mode)
         ti.xcom_push(key="fine_tuning_task_id", value=task_id)
         ti.xcom_push(key=_LINK.xcom_key, value=self.console_url)
-
-    def _task_request(self) -> CreateFineTuningTask:
-        from airflow_qianfan.api.actions.finetuning import CreateFineTuningTask
-
-        members: dict[str, Any] = {
-            "job_id": "the job of this task",
-            "hyper_parameter_config": self.hyper_parameter_config,
-            "dataset_config": self.dataset_config,
-            "parameter_scale": self.parameter_scale,
-            "increment_task_id": self.increment_task_id,
-            "increment_checkpoint_step": self.increment_checkpoint_step,
-            "corpus_config": self.corpus_config,
-            "model_config_": self.model_config,
-            "resource_config": self.resource_config,
-        }
-        return CreateFineTuningTask(**members)
 
     def make_trigger(self, **kwargs: Any) -> QianfanFineTuningTaskTrigger:
         """Return the trigger that looks at the training."""
