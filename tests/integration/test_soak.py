@@ -1,0 +1,335 @@
+"""Many trainings at once while everything goes wrong: none is lost, doubled or misreported."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from attempts import TaskRun
+from tenacity import wait_random_exponential
+
+from airflow_qianfan.api import exchange
+from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs, DescribeFineTuningTasks
+from airflow_qianfan.api.actions.model import DescribeCustomModelSets, DescribeModel
+from airflow_qianfan.emulator import QianfanEmulator
+from airflow_qianfan.exceptions import QianfanTerminalStateError
+from airflow_qianfan.hooks.qianfan import QianfanHook
+from airflow_qianfan.operators.durable import Origin
+from airflow_qianfan.operators.finetuning import QianfanFineTuningOperator
+from airflow_qianfan.operators.model import (
+    QianfanCreateCustomModelOperator,
+    QianfanCreateCustomModelSetOperator,
+)
+from airflow_qianfan.triggers import base, poller
+
+RUNS = int(os.environ.get("QIANFAN_SOAK", "1000"))
+WORKERS = 100
+RETRIES = 5
+RETRY_DELAY = 2.0
+TASK_SECONDS = 5.0
+STALE_SECONDS = 0.8
+SETTLE_SECONDS = 2.5
+CLIENT_TIMEOUT = 1.0
+
+DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
+
+#: Share of all calls that each fault hits.
+FAULTS: list[tuple[float, dict[str, Any]]] = [
+    (0.05, {"kind": "server_error"}),
+    (0.05, {"kind": "server_error", "status": 502, "effect": True}),
+    (0.05, {"kind": "timeout", "seconds": 2 * CLIENT_TIMEOUT}),
+    (0.025, {"kind": "reset"}),
+    (0.025, {"kind": "lost_answer"}),
+    (0.01, {"kind": "malformed"}),
+    (0.01, {"kind": "malformed", "effect": True}),
+    (0.01, {"kind": "numeric"}),
+    (0.01, {"kind": "numeric", "effect": True}),
+    (0.03, {"kind": "unknown_status"}),
+    (0.10, {"kind": "stale", "seconds": STALE_SECONDS}),
+]
+BURST_EVERY = 4.0
+BURST_SECONDS = 0.4
+
+
+class Administration:
+    """The emulator's own paths, which no fault hits."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._http = httpx.Client(base_url=f"{endpoint}/_emulator", trust_env=False)
+
+    def order_faults(self) -> None:
+        orders, left = [], 1.0
+        for share, fault in FAULTS:
+            # The first that hits is taken, so each sees only what those before it have left.
+            orders.append({**fault, "count": None, "probability": share / left})
+            left -= share
+        self._http.post("/faults", json=orders).raise_for_status()
+
+    def throttle(self, seconds: float) -> None:
+        """Refuse, for a while, all calls that no other fault hits."""
+        self._http.post("/faults", json={"kind": "throttle", "count": None}).raise_for_status()
+        time.sleep(seconds)
+        self.clear_faults()
+        self.order_faults()
+
+    def clear_faults(self) -> None:
+        self._http.delete("/faults").raise_for_status()
+
+    def journal(self) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = self._http.get("/journal", timeout=60).json()
+        return entries
+
+
+@pytest.fixture
+def administration(monkeypatch: pytest.MonkeyPatch) -> Iterator[Administration]:
+    """An emulator in a process of its own, to which the default connection leads."""
+    command = [sys.executable, "-m", "airflow_qianfan.emulator", "--port", "0"]
+    command += ["--task-seconds", str(TASK_SECONDS), "--model-seconds", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        endpoint = process.stdout.readline().split()[-1]
+        emulator = QianfanEmulator()
+        connection = {
+            "conn_type": "qianfan",
+            "login": emulator.access_key,
+            "password": emulator.secret_key,
+            "host": endpoint,
+            "extra": {"timeout": CLIENT_TIMEOUT, "verify": False},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_QIANFAN_DEFAULT", json.dumps(connection))
+        try:
+            yield Administration(endpoint)
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def scaled_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All waits of the package, in a tenth of the time, and none of its log."""
+    monkeypatch.setenv("AIRFLOW__QIANFAN__SETTLE_SECONDS", str(SETTLE_SECONDS))
+    monkeypatch.setenv("AIRFLOW__QIANFAN__MAX_POLL_INTERVAL", "2")
+    monkeypatch.setattr(exchange, "_BACKOFF", wait_random_exponential(multiplier=0.1, max=1.0))
+    monkeypatch.setattr(base, "MAX_BACKOFF", 4.0)
+    monkeypatch.setattr(poller, "FIRST_SLOWDOWN", 0.1)
+    monkeypatch.setattr(poller, "LONGEST_SLOWDOWN", 6.0)
+    before = structlog.get_config()["wrapper_class"]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+    structlog.configure(wrapper_class=before)
+
+
+@dataclass
+class Logical:
+    """One run of a DAG that trains, and what it has to end as."""
+
+    number: int
+
+    @property
+    def is_to_fail(self) -> bool:
+        return self.number % 19 == 0
+
+    @property
+    def is_deferrable(self) -> bool:
+        return self.number % 20 != 7
+
+    @property
+    def is_published(self) -> bool:
+        return self.number % 5 == 1
+
+    @property
+    def given_name(self) -> str | None:
+        if self.number % 4:
+            return None
+        return f"fail {self.number}" if self.is_to_fail else f"训练 {self.number}"
+
+    def training(self) -> TaskRun:
+        def make() -> QianfanFineTuningOperator:
+            return QianfanFineTuningOperator(
+                task_id="train",
+                name=self.given_name,
+                model="ERNIE-Speed-8K",
+                train_mode="SFT",
+                hyper_parameter_config={"epoch": 1},
+                dataset_config=DATASET,
+                deferrable=self.is_deferrable,
+                poll_interval=1.0,
+            )
+
+        return self._run("train", make)
+
+    def model_set(self) -> TaskRun:
+        def make() -> QianfanCreateCustomModelSetOperator:
+            # Some have a model set of their own, and ten share each of the others.
+            shared = self.number % 2
+            name = f"shared-{self.number // 100}" if shared else None
+            return QianfanCreateCustomModelSetOperator(
+                task_id="set", model_set_name=name, if_exists="use" if shared else "fail"
+            )
+
+        return self._run("set", make)
+
+    def publication(self, model_set_id: str, fine_tuning_task_id: str) -> TaskRun:
+        def make() -> QianfanCreateCustomModelOperator:
+            return QianfanCreateCustomModelOperator(
+                task_id="publish",
+                model_set_id=model_set_id,
+                fine_tuning_task_id=fine_tuning_task_id,
+                wait_for_completion=True,
+                deferrable=self.is_deferrable,
+                poll_interval=1.0,
+            )
+
+        return self._run("publish", make)
+
+    def _run(self, task_id: str, make: Any) -> TaskRun:
+        dag_id = "failing" if self.is_to_fail else "nightly"
+        return TaskRun(make, dag_id, f"run-{self.number}", task_id, retries=RETRIES, retry_delay=RETRY_DELAY)
+
+    def job_name(self) -> str:
+        origin = Origin(
+            "failing" if self.is_to_fail else "nightly", f"run-{self.number}", "train", -1, RETRIES
+        )
+        return self.given_name or origin.name
+
+
+@dataclass
+class Outcome:
+    logical: Logical
+    training: TaskRun
+    model_set: TaskRun | None = None
+    publication: TaskRun | None = None
+
+    @property
+    def task_runs(self) -> list[TaskRun]:
+        return [run for run in (self.training, self.model_set, self.publication) if run is not None]
+
+
+async def work(logical: Logical, workers: ThreadPoolExecutor) -> Outcome:
+    outcome = Outcome(logical, logical.training())
+    await outcome.training.run(workers)
+    if logical.is_published and outcome.training.error is None:
+        outcome.model_set = logical.model_set()
+        await outcome.model_set.run(workers)
+        if outcome.model_set.error is None:
+            outcome.publication = logical.publication(
+                outcome.model_set.value["model_set_id"], outcome.training.value["fine_tuning_task_id"]
+            )
+            await outcome.publication.run(workers)
+    return outcome
+
+
+async def soak(administration: Administration) -> list[Outcome]:
+    async def throttle() -> None:
+        while True:
+            await asyncio.sleep(BURST_EVERY)
+            await asyncio.to_thread(administration.throttle, BURST_SECONDS)
+
+    with ThreadPoolExecutor(WORKERS) as workers:
+        bursts = asyncio.create_task(throttle())
+        outcomes = await asyncio.gather(*(work(Logical(number), workers) for number in range(RUNS)))
+        bursts.cancel()
+    with suppress(asyncio.CancelledError):
+        await bursts
+    return outcomes
+
+
+def test_no_training_is_lost_doubled_or_misreported(administration, scaled_time, capsys):
+    administration.order_faults()
+    started = time.monotonic()
+    outcomes = asyncio.run(soak(administration))
+    seconds = time.monotonic() - started
+    administration.clear_faults()
+
+    journal = administration.journal()
+    hook = QianfanHook()
+    jobs = list(hook.iterate(DescribeFineTuningJobs(max_keys=100)))
+    trainings = {
+        job.name: list(hook.iterate(DescribeFineTuningTasks(job_id=job.job_id, max_keys=100))) for job in jobs
+    }
+    sets = {row.model_set_id: row for row in hook.iterate(DescribeCustomModelSets(max_keys=100))}
+    versions = [hook.call(DescribeModel(model_id=key)) for row in sets.values() for key in row.model_ids]
+
+    wrong: dict[str, list[Any]] = {
+        "lost": [],
+        "doubled": [],
+        "reported failed": [],
+        "reported done": [],
+        "lost versions": [],
+        "doubled versions": [],
+    }
+    for outcome in outcomes:
+        logical, training = outcome.logical, outcome.training
+        found = trainings.get(logical.job_name(), [])
+        done = [task.task_id for task in found if task.run_status == "Done"]
+        if not found:
+            wrong["lost"].append(logical)
+        if len(found) > 1:
+            wrong["doubled"].append(logical)
+        is_true_failure = isinstance(training.error, QianfanTerminalStateError) and not done
+        if training.error is not None and not (logical.is_to_fail and is_true_failure):
+            wrong["reported failed"].append((logical, training.error))
+        if training.error is None and (
+            logical.is_to_fail or training.value["fine_tuning_task_id"] not in done
+        ):
+            wrong["reported done"].append((logical, training.value))
+        wrong["reported failed"] += [(logical, run.error) for run in outcome.task_runs[1:] if run.error]
+        if logical.is_published and not logical.is_to_fail:
+            mark = re.escape(f"nightly / run-{logical.number} / publish ")
+            published = [row for row in versions if re.search(mark, row.description)]
+            if len(published) > 1:
+                wrong["doubled versions"].append(logical)
+            publication = outcome.publication
+            if publication is None or [row.model_id for row in published if row.status_text == "Ready"] != [
+                (publication.value or {}).get("model_id")
+            ]:
+                wrong["lost versions"].append(logical)
+
+    effective = Counter(entry["action"] for entry in journal if entry["effect"])
+    kinds = Counter(entry["fault"] for entry in journal if entry["fault"])
+    lost_creates = [
+        entry for entry in journal if entry["effect"] and entry["fault"] and entry["action"][:6] == "Create"
+    ]
+    retried = Counter(
+        type(error).__name__
+        for outcome in outcomes
+        for run in outcome.task_runs
+        for error in run.retried_after
+    )
+    tries = max(run.try_number for outcome in outcomes for run in outcome.task_runs)
+    with capsys.disabled():
+        shown = ", ".join(f"{len(found)} {what}" for what, found in wrong.items())
+        print(  # noqa: T201 - the figures
+            f"\nsoak: {RUNS} trainings, {len(versions)} versions in {seconds:.0f} s: {shown}; "
+            f"{len(journal)} calls, {sum(kinds.values())} faults {dict(kinds)}, "
+            f"{len(lost_creates)} Creates whose answer was lost, "
+            f"attempts repeated after {dict(retried)}, at most {tries} of a task"
+        )
+    assert not any(wrong.values()), wrong
+    assert len(jobs) == RUNS
+    assert effective["CreateFineTuningJob"] == effective["CreateFineTuningTask"] == RUNS
+    assert effective["CreateCustomModel"] == len(versions) > 0
+    assert effective["CreateCustomModelSet"] == len(sets)
+    assert kinds.keys() == {fault["kind"] for _, fault in FAULTS} | {"throttle"}
+    assert {entry["action"] for entry in lost_creates} == {
+        "CreateFineTuningJob",
+        "CreateFineTuningTask",
+        "CreateCustomModelSet",
+        "CreateCustomModel",
+    }

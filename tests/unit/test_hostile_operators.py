@@ -1,0 +1,172 @@
+"""Whatever the other side answers, operators and triggers yield what can be stored, or an error of ours."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from airflow.sdk.bases.operator import ExecutorSafeguard
+from hostile import ANY_JSON, BODIES, HEADERS, IDS, STATUSES, cases
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from wire import ACCESS_KEY, ENDPOINT, PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN, response
+
+from airflow_qianfan.exceptions import QianfanError
+from airflow_qianfan.operators import finetuning, model
+from airflow_qianfan.operators.action import QianfanActionOperator
+from airflow_qianfan.triggers.base import output_of
+from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
+from airflow_qianfan.triggers.model import QianfanModelTrigger
+
+DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
+FILES = {"bucket": "b", "objectPath": "p", "modelFormat": "Safetensors", "modelApplicationType": "chat"}
+JOB = {"model": "ERNIE-Speed-8K", "train_mode": "SFT"}
+TRAINING = {"hyper_parameter_config": {}, "dataset_config": DATASET}
+
+OPERATORS: list[tuple[type[Any], dict[str, Any]]] = [
+    (QianfanActionOperator, {"route": "/v2/x", "action": "DescribeX"}),
+    (finetuning.QianfanCreateFineTuningJobOperator, JOB),
+    (finetuning.QianfanCreateFineTuningTaskOperator, {"fine_tuning_job_id": "a-1", **TRAINING}),
+    (finetuning.QianfanDeleteFineTuningJobOperator, {"fine_tuning_job_id": "a-1"}),
+    (finetuning.QianfanDeleteFineTuningTaskOperator, {"fine_tuning_task_id": "a-1"}),
+    (finetuning.QianfanDescribeFineTuningJobsOperator, {"limit": 3}),
+    (finetuning.QianfanDescribeFineTuningTaskOperator, {"fine_tuning_task_id": "a-1"}),
+    (finetuning.QianfanDescribeFineTuningTasksOperator, {"fine_tuning_job_id": "a-1", "limit": None}),
+    (finetuning.QianfanFineTuningOperator, {**JOB, **TRAINING, "wait_for_completion": False}),
+    (finetuning.QianfanStopFineTuningTaskOperator, {"fine_tuning_task_id": "a-1", "timeout": 0}),
+    (model.QianfanCreateCustomModelOperator, {"model_set_id": "a-1", "import_meta": FILES}),
+    (model.QianfanCreateCustomModelSetOperator, {"if_exists": "use"}),
+    (model.QianfanDeleteModelOperator, {"model_id": "a-1"}),
+    (model.QianfanDescribeModelOperator, {"model_id": "a-1"}),
+    (model.QianfanDescribeModelSetOperator, {"model_set_id": "a-1"}),
+]
+TRIGGERS = [
+    QianfanFineTuningTaskTrigger(fine_tuning_task_id="a-1", started=0.0),
+    QianfanModelTrigger(model_id="a-1", started=0.0),
+]
+
+PAGES = st.fixed_dictionaries({"jobList": st.lists(IDS, max_size=3), "taskList": st.lists(IDS, max_size=3)})
+LIKELY = (IDS | PAGES | st.booleans() | st.just("am-1") | ANY_JSON).map(
+    lambda result: (200, {}, json.dumps({"requestId": "r", "result": result}).encode())
+)
+ANSWERS = LIKELY | LIKELY | st.tuples(STATUSES, HEADERS, BODIES)
+
+Execute = Callable[[int, list[tuple[int, dict[bytes, bytes], bytes]], bool], Any]
+
+
+def storable(value: Any) -> Any:
+    """What Airflow gets back of a value that it has stored as JSON."""
+    text = json.dumps(value, allow_nan=False)
+    text.encode()
+    return json.loads(text)
+
+
+def test_every_operator_is_tried_here():
+    modules = (finetuning, model)
+    classes = {
+        value
+        for module in modules
+        for name, value in vars(module).items()
+        if name.startswith("Qianfan") and name.endswith("Operator") and "execute" in vars(value)
+    }
+    assert classes == {operator for operator, _ in OPERATORS} - {QianfanActionOperator}
+
+
+@pytest.fixture(scope="class")
+def execute() -> Iterator[Execute]:
+    """Run an operator whose calls get the answers of a list, one after the other and over again."""
+    connection = {
+        "conn_type": "qianfan",
+        "login": ACCESS_KEY,
+        "password": SECRET_KEY,
+        "host": ENDPOINT,
+        "extra": {
+            "session_token": SESSION_TOKEN,
+            "proxy": f"http://user:{PROXY_PASSWORD}@127.0.0.1:9",
+            "max_retries": 0,
+            "verify": False,
+        },
+    }
+    script: list[tuple[int, dict[bytes, bytes], bytes]] = []
+    calls: Counter[str] = Counter()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        status, headers, body = script[calls["all"] % len(script)]
+        calls["all"] += 1
+        assert calls["all"] < 500, "this never ends"
+        return response(body, status, list(headers.items()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        transport = httpx.MockTransport(answer)
+        patch.setattr(
+            httpx.HTTPTransport, "handle_request", lambda _, request: transport.handle_request(request)
+        )
+        patch.setattr(time, "sleep", lambda seconds: None)
+        patch.setenv("AIRFLOW_CONN_QIANFAN_DEFAULT", json.dumps(connection))
+        operators = [operator(task_id="it", **arguments) for operator, arguments in OPERATORS]
+
+        def run(number: int, answers: list[tuple[int, dict[bytes, bytes], bytes]], has_store: bool) -> Any:
+            script[:] = answers
+            calls.clear()
+            pushed: dict[str, Any] = {}
+            stored: dict[str, Any] = {}
+            ti = SimpleNamespace(
+                dag_id="d",
+                run_id="r",
+                task_id="t",
+                map_index=-1,
+                try_number=2,
+                max_tries=1,
+                xcom_push=lambda key, value: pushed.__setitem__(key, storable(value)),
+            )
+            store = SimpleNamespace(
+                get=stored.get, set=lambda key, value, retention: stored.__setitem__(key, storable(value))
+            )
+            context = {"ti": ti, "task_state_store": store if has_store else None}
+            ExecutorSafeguard.tracker.set(operators[number])
+            return operators[number].execute(context)
+
+        yield run
+
+
+class TestAnyAnswer:
+    @settings(max_examples=cases(2500), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(
+        number=st.integers(0, len(OPERATORS) - 1),
+        answers=st.lists(ANSWERS, min_size=1, max_size=4),
+        has_store=st.booleans(),
+    )
+    def test_lets_an_operator_return_what_can_be_stored_or_raise_ours(
+        self, execute, number, answers, has_store
+    ):
+        try:
+            storable(execute(number, answers, has_store))
+        except QianfanError as error:
+            shown = f"{error} {error!r} {error.__cause__}"
+            assert not [secret for secret in SECRETS if secret in shown]
+
+
+@settings(max_examples=cases(1500), deadline=None)
+@given(trigger=st.sampled_from(TRIGGERS), result=IDS | ANY_JSON)
+def test_any_look_becomes_an_event_that_can_be_stored(trigger, result):
+    request = trigger.request()
+    try:
+        typed = request.read_result(result)
+    except ValidationError:
+        return
+    seen = trigger.observe(typed)
+    assert seen.progress is None or 0 <= seen.progress <= 1
+    assert seen.is_terminal or not seen.is_success
+    event = storable(seen.event())
+    try:
+        assert output_of(event) == seen.output
+        assert seen.is_success
+    except QianfanError:
+        assert not seen.is_success
