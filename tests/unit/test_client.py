@@ -315,7 +315,7 @@ def test_name_decides_whether_any_action_is_sent_again(action, repeatable, attem
 def test_repeat_is_logged_with_its_reason(connect, wire, slept, caplog):
     wire.script(reply(None, 503, {"Retry-After": "7"}), ok(TASK))
     connect().call(READ)
-    assert "DescribeFineTuningTask: the answer is ''; attempt 2 of 4 in 7.0 s" in caplog.text
+    assert "DescribeFineTuningTask: the answer is empty; attempt 2 of 4 in 7.0 s" in caplog.text
 
 
 # Creates
