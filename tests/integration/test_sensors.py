@@ -5,13 +5,14 @@ from datetime import timedelta
 
 import pytest
 from airflow.sdk import PokeReturnValue
-from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
 from airflow_qianfan.api.actions.finetuning import StopFineTuningTask
 from airflow_qianfan.exceptions import (
     QianfanNotFoundError,
     QianfanPermissionError,
     QianfanPollError,
+    QianfanPollRefusedError,
     QianfanServerError,
     QianfanTerminalStateError,
 )
@@ -215,7 +216,8 @@ def test_transient_failures_are_borne(emulator, service, run_task, reconnect, mo
 @pytest.mark.parametrize("mode", ["poke", "deferrable"])
 def test_a_training_that_does_not_exist_fails_in_the_end(emulator, run_task, mode):
     run = wait(run_task, "task", "task-gone", **MODES[mode], max_poll_failures=1)
-    assert isinstance(run.error, QianfanNotFoundError | QianfanPollError)
+    assert isinstance(run.error, QianfanNotFoundError if mode == "poke" else QianfanPollRefusedError)
+    assert isinstance(run.error, AirflowFailException)
     assert "does not exist" in str(run.error)
 
 

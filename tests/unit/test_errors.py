@@ -386,6 +386,7 @@ HOPELESS = {
     "QianfanRequestError",
     "QianfanNotFoundError",
     "QianfanAlreadyExistsError",
+    "QianfanPollRefusedError",
     "QianfanTerminalStateError",
 }
 

@@ -7,20 +7,26 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.serde import deserialize, serialize
 from airflow.triggers.base import BaseTrigger
 
 from airflow_qianfan.emulator import QianfanEmulator
-from airflow_qianfan.exceptions import QianfanPollError, QianfanTerminalStateError, QianfanWaitTimeoutError
+from airflow_qianfan.exceptions import (
+    QianfanPollError,
+    QianfanPollRefusedError,
+    QianfanTerminalStateError,
+    QianfanWaitTimeoutError,
+)
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers import finetuning
-from airflow_qianfan.triggers.base import MAX_BACKOFF, MAX_NOT_FOUND, Observation, ProgressLog, output_of
+from airflow_qianfan.triggers.base import MAX_BACKOFF, MAX_REFUSED, Observation, ProgressLog, output_of
 from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
 from airflow_qianfan.triggers.model import QianfanModelTrigger
+from airflow_qianfan.triggers.poller import Poller
 
 DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
 HOUR = 3600.0
@@ -91,14 +97,17 @@ def connect(monkeypatch: pytest.MonkeyPatch, emulator: QianfanEmulator, **extra:
 
 
 @pytest.fixture
-def sleeps(monkeypatch):
-    """Let the triggers sleep without waiting; return what they asked for."""
+def pauses(monkeypatch):
+    """Let the poller send every look at once; return the pauses that the triggers asked for."""
     asked: list[float] = []
+    look = Poller.look
 
-    async def sleep(seconds: float) -> None:
-        asked.append(seconds)
+    async def look_at_once(self: Poller, request: Any, pause: float, listing: Any = None) -> Any:
+        asked.append(pause)
+        return await look(self, request, 0.0, listing)
 
-    monkeypatch.setattr("airflow_qianfan.triggers.base.asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(Poller, "look", look_at_once)
+    monkeypatch.setattr("airflow_qianfan.triggers.poller.FIRST_SLOWDOWN", 0.01)
     return asked
 
 
@@ -203,13 +212,42 @@ async def test_one_connection_serves_all_looks(remote, caplog):
     assert sum("connect_tcp.started" in record.getMessage() for record in caplog.records) == 1
 
 
-async def test_looks_are_a_poll_interval_apart_with_a_tenth_of_jitter(remote, sleeps):
+async def test_the_first_look_comes_within_a_poll_interval_the_others_one_apart_with_a_tenth_of_jitter(
+    remote, pauses
+):
     trigger = remote.task(advance=2 * HOUR, poll_interval=100.0)
     remote.emulator.fail_next("DescribeFineTuningTask", kind="unknown_status", count=30)
     await event_of(trigger)
-    assert len(sleeps) == 30
-    assert all(90 <= seconds <= 110 for seconds in sleeps)
-    assert len(set(sleeps)) > 20
+    assert len(pauses) == 31
+    assert 0 <= pauses[0] <= 100
+    assert all(90 <= seconds <= 110 for seconds in pauses[1:])
+    assert len(set(pauses)) > 20
+
+
+async def test_the_first_looks_of_many_triggers_are_spread(remote, pauses):
+    triggers = [remote.model(advance=2 * HOUR, poll_interval=100.0)]
+    triggers += [again(triggers[0]) for _ in range(39)]
+    await asyncio.gather(*map(event_of, triggers))
+    assert len({round(seconds, 6) for seconds in pauses}) == 40
+    assert all(any(low <= seconds < low + 25 for seconds in pauses) for low in (0, 25, 50, 75))
+
+
+@pytest.mark.parametrize(
+    ("advance", "low", "high"), [(0.10, 600, 600), (0.90, 40, 200), (0.98, 10, 10), (None, 60, 60)]
+)
+async def test_later_looks_are_planned_from_progress_and_age_within_the_bounds(
+    remote, pauses, advance, low, high
+):
+    """An hour's training; without progress, the age of the waiting decides."""
+    started = time.time() - (300 if advance is None else advance * HOUR)
+    trigger = remote.task(advance=(advance or 0.5) * HOUR, started=started, poll_interval=10.0)
+    if advance is None:
+        remote.emulator.fail_next("DescribeFineTuningTask", kind="missing_progress", count=None)
+    running = asyncio.create_task(event_of(trigger))
+    await remote.wait_for_looks(2)
+    remote.emulator.advance(2 * HOUR)
+    await running
+    assert low * 0.89 <= pauses[1] <= high * 1.11
 
 
 @pytest.mark.parametrize("kind", ["task", "model"])
@@ -224,14 +262,14 @@ async def test_looks_are_a_poll_interval_apart_with_a_tenth_of_jitter(remote, sl
     ],
     ids=lambda fault: fault["kind"],
 )
-async def test_as_many_transient_failures_as_allowed_are_borne(remote, sleeps, kind, fault):
+async def test_as_many_transient_failures_as_allowed_are_borne(remote, pauses, kind, fault):
     trigger = getattr(remote, kind)(advance=2 * HOUR, max_poll_failures=3)
     remote.emulator.fail_next(count=3, **fault)
     assert (await event_of(trigger))["status"] == "success"
     assert len(remote.looks()) == 4
 
 
-async def test_the_count_of_failures_starts_anew_after_a_good_look(remote, sleeps):
+async def test_the_count_of_failures_starts_anew_after_a_good_look(remote, pauses):
     trigger = remote.task(advance=2 * HOUR, max_poll_failures=1)
     for _ in range(3):
         remote.emulator.fail_next(kind="reset")
@@ -239,7 +277,7 @@ async def test_the_count_of_failures_starts_anew_after_a_good_look(remote, sleep
     assert (await event_of(trigger))["status"] == "success"
 
 
-async def test_one_failure_too_many_is_an_error_event_and_cancels_nothing(remote, sleeps):
+async def test_one_failure_too_many_is_an_error_event_and_cancels_nothing(remote, pauses):
     trigger = remote.task(advance=HOUR / 2, max_poll_failures=2, cancel_on_kill=True)
     remote.emulator.fail_next(kind="server_error", count=None)
     event = await event_of(trigger)
@@ -252,8 +290,8 @@ async def test_one_failure_too_many_is_an_error_event_and_cancels_nothing(remote
 
 
 @pytest.mark.parametrize("kind", ["task", "model"])
-@pytest.mark.parametrize(("misses", "status"), [(MAX_NOT_FOUND, "success"), (MAX_NOT_FOUND + 1, "error")])
-async def test_what_is_missing_is_looked_for_a_few_times(remote, sleeps, kind, misses, status):
+@pytest.mark.parametrize(("misses", "status"), [(MAX_REFUSED, "success"), (MAX_REFUSED + 1, "error")])
+async def test_what_is_missing_is_looked_for_a_few_times(remote, pauses, kind, misses, status):
     trigger = getattr(remote, kind)(advance=2 * HOUR)
     remote.emulator.fail_next(kind="error", status=404, code="NoSuchKey", count=misses)
     assert (await event_of(trigger))["status"] == status
@@ -272,11 +310,64 @@ async def test_every_event_carries_the_id(remote, fault):
         remote.emulator.clear_faults()
 
 
-async def test_a_failure_that_repeating_cannot_mend_ends_at_once(remote, sleeps):
+async def test_a_failure_that_repeating_cannot_mend_ends_at_once_and_spends_no_retries(remote, pauses):
     trigger = remote.task(advance=HOUR / 2)
     remote.emulator.fail_next(kind="error", status=403, code="AccessDenied", count=None)
-    assert (await event_of(trigger))["status"] == "error"
+    event = await event_of(trigger)
+    assert (event["status"], event["can_retry"]) == ("error", False)
     assert len(remote.looks()) == 1
+    with pytest.raises(QianfanPollRefusedError, match="AccessDenied") as caught:
+        output_of(event)
+    assert isinstance(caught.value, AirflowFailException)
+
+
+async def test_failures_that_pass_leave_the_task_its_retries(remote, pauses):
+    trigger = remote.task(advance=HOUR / 2, max_poll_failures=0)
+    remote.emulator.fail_next(kind="server_error", count=None)
+    event = await event_of(trigger)
+    assert (event["status"], event["can_retry"]) == ("error", True)
+    with pytest.raises(QianfanPollError) as caught:
+        output_of(event)
+    assert not isinstance(caught.value, AirflowFailException)
+
+
+REFUSED_KEY = {"kind": "error", "status": 403, "code": "InvalidAccessKeyId"}
+
+
+@pytest.mark.parametrize(
+    ("has_seen", "refusals", "status", "looks"),
+    [
+        (True, MAX_REFUSED, "success", MAX_REFUSED + 2),
+        (True, MAX_REFUSED + 1, "error", MAX_REFUSED + 2),
+        (False, 1, "error", 1),
+    ],
+)
+async def test_a_key_that_worked_may_be_refused_a_few_times_a_wrong_one_never(
+    remote, pauses, has_seen, refusals, status, looks
+):
+    trigger = remote.task(advance=2 * HOUR)
+    if has_seen:
+        remote.emulator.fail_next("DescribeFineTuningTask", kind="unknown_status")
+    remote.emulator.fail_next("DescribeFineTuningTask", **REFUSED_KEY, count=refusals)
+    event = await event_of(trigger)
+    assert (event["status"], len(remote.looks())) == (status, looks)
+    assert event.get("can_retry", False) is False
+
+
+async def test_refusals_of_a_key_are_counted_anew_after_a_good_look(remote, pauses):
+    trigger = remote.task(advance=2 * HOUR)
+    for _ in range(3):
+        remote.emulator.fail_next("DescribeFineTuningTask", kind="unknown_status")
+        remote.emulator.fail_next("DescribeFineTuningTask", **REFUSED_KEY, count=MAX_REFUSED)
+    assert (await event_of(trigger))["status"] == "success"
+
+
+async def test_a_wait_on_a_worker_bears_a_refused_key_as_a_trigger_does(remote):
+    trigger = remote.task(advance=2 * HOUR, poll_interval=0.001)
+    remote.emulator.fail_next("DescribeFineTuningTask", kind="unknown_status")
+    remote.emulator.fail_next("DescribeFineTuningTask", **REFUSED_KEY, count=MAX_REFUSED)
+    event = await asyncio.to_thread(trigger.wait, QianfanHook(), trigger.log)
+    assert event["status"] == "success"
 
 
 async def test_a_missing_connection_is_an_error_event(remote):
@@ -290,19 +381,19 @@ async def test_a_missing_connection_is_an_error_event(remote):
     ("poll_interval", "expected"),
     [(30.0, [30.0, 60.0, 120.0, 240.0, 480.0, MAX_BACKOFF, MAX_BACKOFF]), (900.0, [900.0, 900.0])],
 )
-async def test_failures_double_the_interval_up_to_a_cap(remote, sleeps, poll_interval, expected):
+async def test_failures_double_the_interval_up_to_a_cap(remote, pauses, poll_interval, expected):
     trigger = remote.task(poll_interval=poll_interval, max_poll_failures=len(expected))
     remote.emulator.fail_next(kind="server_error", count=None)
     await event_of(trigger)
-    assert sleeps == [pytest.approx(seconds, rel=0.11) for seconds in expected]
+    assert pauses[1:] == [pytest.approx(seconds, rel=0.11) for seconds in expected]
 
 
-async def test_retry_after_is_a_lower_bound(remote, sleeps):
+async def test_retry_after_is_a_lower_bound(remote, pauses):
     trigger = remote.task(poll_interval=1.0, max_poll_failures=2)
-    remote.emulator.fail_next(kind="throttle", retry_after=50, count=None)
+    remote.emulator.fail_next(kind="server_error", status=503, retry_after=50, count=None)
     await event_of(trigger)
-    assert len(sleeps) == 2
-    assert all(50 <= seconds <= 60 for seconds in sleeps)
+    assert len(pauses) == 3
+    assert all(50 <= seconds <= 60 for seconds in pauses[1:])
 
 
 async def test_the_deadline_is_absolute_and_ends_the_waiting(remote):
@@ -311,7 +402,7 @@ async def test_the_deadline_is_absolute_and_ends_the_waiting(remote):
     event = await event_of(again(trigger))
     assert event["status"] == "timeout"
     assert 0 <= time.time() - deadline < 0.5
-    assert len(remote.looks()) == 2
+    assert 1 <= len(remote.looks()) <= 2
     assert remote.stops() == 0
 
 
@@ -334,7 +425,7 @@ async def test_a_training_that_is_done_at_the_deadline_is_a_success(remote):
     assert (await event_of(trigger))["status"] == "success"
 
 
-async def test_events_without_a_final_state_lead_to_the_console_page_too(remote, sleeps):
+async def test_events_without_a_final_state_lead_to_the_console_page_too(remote, pauses):
     event = await event_of(remote.task(deadline=time.time() - 1))
     assert event["status"] == "timeout"
     (task,) = remote.emulator.tasks
@@ -483,14 +574,17 @@ def test_no_trigger_blocks_the_event_loop(remote):
         ({"status": "success", "output": "x"}, QianfanPollError),
         ({"status": None, "output": {}}, QianfanPollError),
         ({"status": "error", "message": "cannot"}, QianfanPollError),
+        ({"status": "error", "message": "cannot", "can_retry": True}, QianfanPollError),
+        ({"status": "error", "message": "cannot", "can_retry": False}, QianfanPollRefusedError),
         ({"status": "timeout"}, QianfanWaitTimeoutError),
         ({"status": "failed"}, QianfanTerminalStateError),
         ({"status": "failed", "message": "m", "state": "Fail", "output": 3}, QianfanTerminalStateError),
     ],
 )
 def test_only_a_complete_success_event_is_a_success(event, error):
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         output_of(event)
+    assert type(caught.value) is error
 
 
 def observation(state: str = "Running", progress: float | None = None) -> Observation:
@@ -541,6 +635,28 @@ def test_a_late_start_of_the_waiting_does_not_make_the_time_left_short():
         "Task t: Running, 50% done, 1 s elapsed",
         "Task t: Running, 60% done, 10 min 01 s elapsed, about 40 min 00 s left",
         "Task t: Running, 40% done, 11 min 41 s elapsed",
+    ]
+
+
+def test_looks_that_do_not_tell_the_progress_write_no_line_and_do_not_make_the_time_left_short():
+    lines = Lines()
+    log = ProgressLog(lines, started=1000.0)
+    for now, seen in [
+        (1000, observation()),
+        (1030, observation()),
+        (1060, observation(progress=0.5)),
+        (1090, observation()),
+        (1120, observation(progress=0.5)),
+        (1660, observation(progress=0.6)),
+        (1690, observation()),
+        (2000, observation("Done")),
+    ]:
+        log.update(seen, now)
+    assert lines.lines == [
+        "Task t: Running, 0 s elapsed",
+        "Task t: Running, 50% done, 1 min 00 s elapsed",
+        "Task t: Running, 60% done, 11 min 00 s elapsed, about 40 min 00 s left",
+        "Task t: Done, 16 min 40 s elapsed",
     ]
 
 
