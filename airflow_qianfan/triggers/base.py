@@ -25,13 +25,12 @@ from airflow_qianfan.exceptions import (
 )
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers.plan import next_pause
-from airflow_qianfan.triggers.poller import Listing
-from airflow_qianfan.triggers.sharing import shared_poller
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
     from airflow_qianfan.api.actions.base import Action
+    from airflow_qianfan.triggers.poller import Listing
 
 MAX_BACKOFF = 600.0
 """Seconds between two looks at most while looking fails."""
@@ -218,6 +217,9 @@ class QianfanTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         watch = Watch(self, self.log)
+        # Only the triggerer needs it; DAG files are parsed every few seconds.
+        from airflow_qianfan.triggers.sharing import shared_poller
+
         async with shared_poller(self.qianfan_conn_id) as poller:
             # The task has looked before it was deferred; a restarted triggerer must not ask for all at once.
             pause: float | None = watch.first_pause()

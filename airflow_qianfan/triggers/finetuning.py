@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers.base import Observation, QianfanTrigger
-from airflow_qianfan.triggers.poller import Listing
 from airflow_qianfan.triggers.stopping import astop_training
 
 if TYPE_CHECKING:
     from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTask, FineTuningTask
+    from airflow_qianfan.triggers.poller import Listing
 
 ON_KILL_TIMEOUT = 20.0
 """Seconds for stopping a training; Airflow gives a trigger 30 by default."""
@@ -62,6 +62,7 @@ class QianfanFineTuningTaskTrigger(QianfanTrigger):
     def listing(self) -> Listing | None:
         """Return the list of the job's tasks."""
         from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTasks
+        from airflow_qianfan.triggers.poller import Listing
 
         if self.fine_tuning_job_id is None:
             return None
