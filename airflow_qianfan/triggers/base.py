@@ -227,7 +227,7 @@ class QianfanTrigger(BaseTrigger):
                 limit = asyncio.timeout(self._seconds_left())
                 try:
                     async with limit:
-                        seen = self.observe(await poller.look(self.request(), pause, self.listing()))
+                        seen = self.observe(await poller.look(self.request, pause, self.listing()))
                 except QianfanError as error:
                     watch.failed(error)
                 except TimeoutError:

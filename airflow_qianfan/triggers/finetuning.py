@@ -9,7 +9,11 @@ from airflow_qianfan.triggers.base import Observation, QianfanTrigger
 from airflow_qianfan.triggers.stopping import astop_training
 
 if TYPE_CHECKING:
-    from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTask, FineTuningTask
+    from airflow_qianfan.api.actions.finetuning import (
+        DescribeFineTuningTask,
+        DescribeFineTuningTasks,
+        FineTuningTask,
+    )
     from airflow_qianfan.triggers.poller import Listing
 
 ON_KILL_TIMEOUT = 20.0
@@ -61,17 +65,22 @@ class QianfanFineTuningTaskTrigger(QianfanTrigger):
 
     def listing(self) -> Listing | None:
         """Return the list of the job's tasks."""
-        from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTasks
         from airflow_qianfan.triggers.poller import Listing
 
         if self.fine_tuning_job_id is None:
             return None
         return Listing(
             key=self.fine_tuning_job_id,
-            request=DescribeFineTuningTasks(job_id=self.fine_tuning_job_id, max_keys=100),
+            request=self.list_request,
             row_id=self.fine_tuning_task_id,
             interval=self.poll_interval,
         )
+
+    def list_request(self) -> DescribeFineTuningTasks:
+        """Return the request that lists the job's tasks."""
+        from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTasks
+
+        return DescribeFineTuningTasks(job_id=self.fine_tuning_job_id or "", max_keys=100)
 
     def observe(self, result: FineTuningTask) -> Observation:
         """Return what the state of the task means."""

@@ -14,6 +14,7 @@ import itertools
 import logging
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -50,27 +51,27 @@ LIST_REST = 600.0
 """Seconds for which a list is not used after it could not be read; its objects are asked for one by one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Listing:
     """A list that shows the object, too, so that one call serves many.
 
     :param key: what all objects of the list have in common, such as the job.
-    :param request: the request of the first page.
+    :param request: makes the request of the first page, when it is needed: many wait, few ask.
     :param row_id: the id of the object in the list.
     :param interval: seconds between two calls where several wait for rows of it.
     """
 
     key: str
-    request: Action[Page]
+    request: Callable[[], Action[Page]]
     row_id: str
     interval: float
 
 
-@dataclass(order=True)
+@dataclass(order=True, slots=True)
 class _Look:
     due: float
     number: int
-    request: Action[Any] = field(compare=False)
+    request: Callable[[], Action[Any]] = field(compare=False)
     listing: Listing | None = field(compare=False)
     answer: asyncio.Future[Any] = field(compare=False)
     throttled: int = field(default=0, compare=False)
@@ -115,10 +116,12 @@ class Poller:
             for _ in range(MAX_CONNECTIONS)
         ]
 
-    async def look(self, request: Action[Any], pause: float, listing: Listing | None = None) -> Any:
+    async def look(
+        self, request: Callable[[], Action[Any]], pause: float, listing: Listing | None = None
+    ) -> Any:
         """Return the result of a request that is sent after a pause.
 
-        :param request: what to ask.
+        :param request: makes the request, when it is needed.
         :param pause: seconds to wait before; another object's turn may make it shorter.
         :param listing: a list that shows the object, too.
         :raises QianfanError: the look failed.
@@ -195,7 +198,7 @@ class Poller:
             if group is not None and look.listing is not None:
                 await self._ask_for_all(look, look.listing, group)
             if not look.answer.done():
-                result = await self._send(look.request)
+                result = await self._send(look.request())
                 if not look.answer.done():
                     look.answer.set_result(result)
         except QianfanThrottledError:
@@ -218,7 +221,7 @@ class Poller:
         members = list(group.looks.values())
         group.late = []
         try:
-            rows = await self._rows_of(listing.request)
+            rows = await self._rows_of(listing.request())
         except (QianfanThrottledError, QianfanAuthenticationError):
             # The same would happen to each.
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -108,7 +108,9 @@ class Seat:
         self._config: QianfanConfig | None = None
         self._poller: Poller | None = None
 
-    async def look(self, request: Action[Any], pause: float, listing: Listing | None = None) -> Any:
+    async def look(
+        self, request: Callable[[], Action[Any]], pause: float, listing: Listing | None = None
+    ) -> Any:
         """Return the result of a look; see :meth:`Poller.look`.
 
         :raises QianfanError: the look failed, or the connection cannot be used.

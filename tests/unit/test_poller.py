@@ -350,7 +350,7 @@ async def test_an_error_in_handling_one_touches_no_other(remote, where):
 @pytest.mark.parametrize("pause", [float("nan"), float("inf"), -1.0])
 async def test_a_pause_that_is_no_number_of_seconds_does_not_upset_the_schedule(remote, pause):
     (task_id,) = remote.job(1)
-    request = DescribeFineTuningTask(task_id=task_id)
+    request = one(task_id)
     async with shared_poller("qianfan_default") as seat:
         waiting = asyncio.create_task(seat.look(request, 0.1))
         with pytest.raises(ValueError, match="cannot wait"):
@@ -434,8 +434,7 @@ async def test_the_list_is_read_once_in_an_interval_however_rarely_each_wants_to
     async with shared_poller("qianfan_default") as seat:
         start = time.monotonic()
         looks = [
-            asyncio.create_task(seat.look(trigger.request(), 100.0, trigger.listing()))
-            for trigger in triggers
+            asyncio.create_task(seat.look(trigger.request, 100.0, trigger.listing())) for trigger in triggers
         ]
         await asyncio.wait_for(asyncio.gather(*looks), 5)
     assert 0.15 <= time.monotonic() - start < 1
@@ -448,7 +447,8 @@ async def test_a_single_task_is_asked_for_by_itself(remote):
     assert not remote.calls("DescribeFineTuningTasks")
 
 
-async def test_a_task_that_ends_is_seen_in_the_list_with_all_its_results(remote):
+async def test_a_task_that_ends_is_seen_in_the_list_with_all_its_results(remote, monkeypatch):
+    monkeypatch.setattr("airflow_qianfan.triggers.poller.DETAIL_SHARE", 0.0)
     triggers = remote.triggers(3)
     async with running(triggers) as tasks:
         await remote.wait_for(2, "DescribeFineTuningTasks")
@@ -878,8 +878,8 @@ def throttled(retry_after: int | None = None) -> httpx.Response:
     return answer(body, 429, **headers)
 
 
-def one(task_id: str = "task-1") -> DescribeFineTuningTask:
-    return DescribeFineTuningTask(task_id=task_id)
+def one(task_id: str = "task-1") -> Callable[[], DescribeFineTuningTask]:
+    return lambda: DescribeFineTuningTask(task_id=task_id)
 
 
 class Service:
