@@ -41,6 +41,8 @@ clean:  ## remove all that the other commands made
 .venv/.installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints .ci/constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true
+	@# uv is many times faster; where it cannot reach the packages, as with a certificate of one's own, pip may.
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints .ci/constraints.txt --editable '.[dev]' \
+		|| $(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[dev]'
 	@touch $@
