@@ -235,3 +235,9 @@ class QianfanPollRefusedError(QianfanPollError, AirflowFailException):
 
 class QianfanWaitTimeoutError(QianfanError):
     """Time ran out while waiting for a state. What was waited for goes on at the service."""
+
+
+class QianfanExecutionTimeoutError(QianfanWaitTimeoutError, AirflowFailException):
+    """``execution_timeout`` is over, and a training was told to stop. Another attempt would take as long."""
+
+    advice = "Give the task a longer execution_timeout, or the training less to do."

@@ -29,7 +29,7 @@ with DAG(
     tags=["qianfan", "example"],
     doc_md=__doc__,
     params={
-        "name_prefix": Param("sft-", type="string", minLength=1, description="Only jobs named like this"),
+        "name_prefix": Param("train_a_", type="string", minLength=1, description="Only jobs named like this"),
         "older_than_days": Param(30, type="number", minimum=0),
         "dry_run": Param(True, type="boolean"),
     },

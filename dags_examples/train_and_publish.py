@@ -40,17 +40,16 @@ with DAG(
         "dataset_version_id": Param(
             "ds-0123456789abcdef", type="string", description="Published version of a data set"
         ),
+        "model_set_name": Param(
+            "train_and_publish", type="string", description="Gets a new version from each run"
+        ),
     },
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     render_template_as_native_obj=True,
 ) as dag:
-    # At most 20 characters, and unique in the account.
-    name = "sft-{{ dag_run.run_after.strftime('%y%m%d%H%M%S') }}"
-
     # [START howto_operator_create_fine_tuning_job]
     create_job = QianfanCreateFineTuningJobOperator(
         task_id="create_job",
-        name=name,
         model="{{ params.model }}",
         train_mode="{{ params.train_mode }}",
     )
@@ -81,8 +80,9 @@ with DAG(
 
     create_model_set = QianfanCreateCustomModelSetOperator(
         task_id="create_model_set",
-        model_set_name=name,
+        model_set_name="{{ params.model_set_name }}",
         model_type="Text2Text",
+        if_exists="use",
     )
 
     # [START howto_operator_create_custom_model]

@@ -104,6 +104,8 @@ ERROR_BY_STATUS: Mapping[int, type[QianfanAPIError]] = {
     401: QianfanAuthenticationError,
     403: QianfanPermissionError,
     404: QianfanNotFoundError,
+    408: QianfanServerError,
+    425: QianfanServerError,
     429: QianfanThrottledError,
 }
 
@@ -112,6 +114,9 @@ _ERROR_BY_GATEWAY_MESSAGE: Mapping[str, type[QianfanAPIError]] = {
     "Could not find credential": QianfanInvalidAccessKeyError,
     "Signature does not match": QianfanSignatureError,
 }
+
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds for which a service is believed that it wants to be left alone."""
 
 _SIGNATURE = re.compile(r"bce-auth-v1[^\s\"']*|[0-9a-f]{64,}", re.IGNORECASE)
 _MAX_MESSAGE = 500
@@ -210,9 +215,9 @@ def _retry_after(value: str | None) -> float | None:
     if not value:
         return None
     if value.strip().isdecimal():
-        return float(value)
+        return min(float(value), LONGEST_RETRY_AFTER)
     try:
-        moment = parsedate_to_datetime(value)
+        moment = parsedate_to_datetime(value).timestamp()
     except (ValueError, OverflowError):
         return None
-    return max(0.0, moment.timestamp() - time.time())
+    return min(max(0.0, moment - time.time()), LONGEST_RETRY_AFTER)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import BaseOperator
 
-from airflow_qianfan.exceptions import QianfanNotFoundError, QianfanOperationFailedError
+from airflow_qianfan.exceptions import QianfanNotFoundError, QianfanOperationFailedError, QianfanRequestError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 
 if TYPE_CHECKING:
@@ -83,14 +83,15 @@ class QianfanRemovalOperator(QianfanOperator):
 
         :param request: the request that deletes.
         :param describe: a request that fails where the object does not exist. It decides when the service
-            answers that it did nothing.
+            answers that it did nothing, or refuses.
         :raises QianfanNotFoundError: it does not exist, and ``if_missing`` does not ignore that.
         """
         lost = False
         try:
             try:
                 self.hook.call(request)
-            except QianfanOperationFailedError as refusal:
+            except (QianfanOperationFailedError, QianfanRequestError) as refusal:
+                # What the service answers for what is gone is not documented: looking for it tells.
                 lost = refusal.after_lost_answer
                 if describe is None:
                     raise

@@ -6,7 +6,11 @@ from collections.abc import Collection
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from airflow_qianfan.exceptions import QianfanAmbiguousCreateError, QianfanNotFoundError
+from airflow_qianfan.exceptions import (
+    QianfanAmbiguousCreateError,
+    QianfanNotFoundError,
+    QianfanRequestError,
+)
 from airflow_qianfan.operators.durable import Creation, Origin
 
 if TYPE_CHECKING:
@@ -165,7 +169,8 @@ class ModelSetCreation(Creation):
         """Return the model set that has the name already, if there is one."""
         try:
             return [self.look_up()]
-        except QianfanNotFoundError:
+        except (QianfanNotFoundError, QianfanRequestError):
+            # Under which code the service says that there is none is not documented; a Create tells for sure.
             return []
 
     def look_up(self) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -61,6 +61,7 @@ class Origin:
     :param map_index: its index, -1 where it is not mapped.
     :param generation: how often it was cleared, as the highest number of tries tells: a retry leaves it as
         it is, a clear raises it.
+    :param attempt: number of the attempt where each creates something of its own; 0 where they share it.
     """
 
     dag_id: str
@@ -68,13 +69,15 @@ class Origin:
     task_id: str
     map_index: int
     generation: int
+    attempt: int = 0
 
     @classmethod
-    def of(cls, context: Context) -> Origin:
-        """Return the origin of the running task."""
+    def of(cls, context: Context, *, durable: bool = True) -> Origin:
+        """Return the origin of the running task, or of this attempt alone where it is not durable."""
         ti: Any = context["ti"]
         map_index = -1 if ti.map_index is None else ti.map_index
-        return cls(ti.dag_id, ti.run_id, ti.task_id, map_index, ti.max_tries)
+        attempt = 0 if durable else ti.try_number
+        return cls(ti.dag_id, ti.run_id, ti.task_id, map_index, ti.max_tries, attempt)
 
     @property
     def digest(self) -> str:
@@ -96,15 +99,16 @@ class Origin:
     def describe(self, description: str | None, limit: int) -> str:
         """Return a description that leads back to Airflow.
 
-        :param description: the user's own; the marker is added where it fits.
+        :param description: the user's own; its end gives way to the mark where there is no room for both.
         :param limit: how many characters are allowed.
         """
+        room = limit - len(self.marker) - 1
         if description:
-            marked = f"{description} {self.marker}"
-            return marked if len(marked) <= limit else description
+            # One that is too long by itself is left as it is, and refused with its name.
+            return description if len(description) > limit else f"{description[:room].rstrip()} {self.marker}"
         index = f"[{self.map_index}]" if self.map_index >= 0 else ""
         source = f"Airflow: {self.dag_id} / {self.run_id} / {self.task_id}{index}"
-        return f"{source[: limit - len(self.marker) - 1]} {self.marker}"
+        return f"{source[:room]} {self.marker}"
 
 
 class Creation(ABC):
@@ -161,8 +165,7 @@ class Creation(ABC):
 class _Record:
     """What Airflow remembers: which generation, what existed before, and the id once it is known.
 
-    ``unwatched`` says that the task failed only because the state could not be read: what it created may
-    go on.
+    ``unwatched`` says that the task failed although what it created may go on: even a cleared task attaches.
     """
 
     generation: int
@@ -202,6 +205,9 @@ class QianfanCreateOperator(QianfanOperator):
     :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanOperator`.
     """
 
+    creation_keys: Sequence[str] = ()
+    """Under which keys Airflow remembers what is created, where it is more than one thing."""
+
     def __init__(self, *, durable: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.durable = durable
@@ -222,14 +228,26 @@ class QianfanCreateOperator(QianfanOperator):
             return self._send(creation)
         memory = _Memory(context, creation.key, creation.origin)
         record = memory.read()
+        try:
+            record.id = self._attach_or_create(context, creation, memory, record, may_exist=may_exist)
+        except QianfanError:
+            # Whatever was created goes on. Even a task that is cleared now has to look for it.
+            self.leave_unwatched(context, {creation.key, *self.creation_keys})
+            raise
+        memory.write(replace(record, unwatched=False))
+        return record.id
+
+    def _attach_or_create(
+        self, context: Context, creation: Creation, memory: _Memory, record: _Record, *, may_exist: bool
+    ) -> str:
+        creation.before = record.before
         if record.id is not None:
+            self.created(creation, record.id)
             if self._is_usable(creation, record.id):
                 self.log.info("Attached to %s %s of an earlier attempt.", creation.what, record.id)
-                if record.unwatched:
-                    memory.write(_Record(record.generation, record.before, record.id))
                 return record.id
             self.log.info("%s %s of an earlier attempt is gone or has failed.", creation.what, record.id)
-            record = _Record(record.generation)
+            record.id = record.before = None
         created_id = None
         ti: Any = context["ti"]
         if record.before is not None or may_exist or (memory.store is None and ti.try_number > 1):
@@ -237,10 +255,8 @@ class QianfanCreateOperator(QianfanOperator):
         if created_id is None:
             if record.before is None:
                 record.before = self._read(creation.existing)
-                memory.write(record)
+                memory.write(replace(record, unwatched=False))
             created_id = self._create(creation, record.before, remembered=memory.store is not None)
-        record.id = created_id
-        memory.write(record)
         return created_id
 
     def remembered_id(self, context: Context, key: str) -> str | None:
@@ -257,7 +273,9 @@ class QianfanCreateOperator(QianfanOperator):
         """
         for key in keys if self.durable else ():
             memory = _Memory(context, key, Origin.of(context))
-            memory.write(replace(memory.read(), unwatched=True))
+            record = memory.read()
+            if record.before is not None or record.id is not None:
+                memory.write(replace(record, unwatched=True))
 
     def created(self, creation: Creation, created_id: str) -> None:
         """Take the id of what was created, before it is stored."""

@@ -68,7 +68,7 @@ class QianfanCreateCustomModelSetOperator(QianfanCreateOperator):
         """
         from airflow_qianfan.api.actions.model import CreateCustomModelSet
 
-        origin = Origin.of(context)
+        origin = Origin.of(context, durable=self.durable)
         members: dict[str, Any] = {
             "model_set_name": self.model_set_name or origin.name,
             "model_type": self.model_type,
@@ -192,7 +192,7 @@ class QianfanCreateCustomModelOperator(QianfanWaitingOperator):
         """
         from airflow_qianfan.api.actions.model import MODEL_LIST_URL, CreateCustomModel
 
-        origin = Origin.of(context)
+        origin = Origin.of(context, durable=self.durable)
         train_meta = self._train_meta()
         members: dict[str, Any] = {
             "model_set_id": self.model_set_id,

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
-from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralTimeout
+from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
-from airflow_qianfan.exceptions import QianfanError, QianfanPollError, QianfanWaitTimeoutError
+from airflow_qianfan.exceptions import (
+    QianfanError,
+    QianfanExecutionTimeoutError,
+    QianfanPollError,
+    QianfanTerminalStateError,
+    QianfanWaitTimeoutError,
+)
 from airflow_qianfan.operators.durable import QianfanCreateOperator
 from airflow_qianfan.triggers.base import LAST_LOOK, output_of
 
@@ -34,9 +39,6 @@ class QianfanWaitingOperator(QianfanCreateOperator):
     :param max_poll_failures: how many failed looks in a row to bear.
     :param kwargs: see :class:`airflow_qianfan.operators.durable.QianfanCreateOperator`.
     """
-
-    creation_keys: Sequence[str] = ()
-    """Under which keys Airflow remembers what is created; see :attr:`Creation.key`."""
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
     def wait(self, context: Context) -> dict[str, Any]:
         """Wait, and return the output; see :func:`airflow_qianfan.triggers.base.output_of`.
 
-        :raises QianfanWaitTimeoutError: it took longer than ``execution_timeout``.
+        :raises QianfanExecutionTimeoutError: it took longer than ``execution_timeout``.
         """
         limit = self.execution_timeout
         deadline = time.time() + limit.total_seconds() if limit else None
@@ -90,12 +92,12 @@ class QianfanWaitingOperator(QianfanCreateOperator):
             self.defer(trigger=trigger, method_name="execute_complete", timeout=net)
         try:
             return self._finish(context, trigger.wait(self.hook, self.log))
-        except QianfanError as error:
-            if error.transient:
-                self.leave_unwatched(context, self.creation_keys)
-            raise
         except AirflowTaskTimeout:
-            self.cancel("execution_timeout is over")
+            raise self.timed_out() from None
+        except (QianfanTerminalStateError, QianfanWaitTimeoutError):
+            raise
+        except QianfanError:
+            self.leave_unwatched(context, self.creation_keys)
             raise
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -103,7 +105,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
 
         :raises QianfanTerminalStateError: it failed or was stopped.
         :raises QianfanPollError: its state could not be read.
-        :raises QianfanWaitTimeoutError: it took longer than ``execution_timeout``.
+        :raises QianfanExecutionTimeoutError: it took longer than ``execution_timeout``.
         """
         ids = event.get("ids") if isinstance(event, dict) else None
         self.restore_ids(context, ids if isinstance(ids, dict) else {})
@@ -115,8 +117,17 @@ class QianfanWaitingOperator(QianfanCreateOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
             self.restore_ids(context, {})
-            self.cancel("execution_timeout is over")
+            raise self.timed_out() from None
+        except TaskDeferralError:
+            # The trigger broke; what it waited for did not.
+            self.leave_unwatched(context, self.creation_keys)
             raise
+
+    def timed_out(self) -> QianfanExecutionTimeoutError:
+        """Cancel what was created, and return the error that says so."""
+        why = "execution_timeout is over"
+        self.cancel(why)
+        return QianfanExecutionTimeoutError(f"{why}: {self.execution_timeout}")
 
     def _finish(self, context: Context, event: dict[str, Any] | None) -> dict[str, Any]:
         output = event.get("output") if isinstance(event, dict) else None
@@ -124,8 +135,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         try:
             return output_of(event)
         except QianfanWaitTimeoutError:
-            self.cancel("execution_timeout is over")
-            raise
+            raise self.timed_out() from None
         except QianfanPollError:
             self.leave_unwatched(context, self.creation_keys)
             raise

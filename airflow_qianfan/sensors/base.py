@@ -17,9 +17,9 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
-from airflow_qianfan.exceptions import QianfanError, QianfanWaitTimeoutError
+from airflow_qianfan.exceptions import QianfanError, QianfanNotFoundError, QianfanWaitTimeoutError
 from airflow_qianfan.hooks.qianfan import QianfanHook
-from airflow_qianfan.triggers.base import LAST_LOOK, QianfanTrigger, Watch, output_of
+from airflow_qianfan.triggers.base import LAST_LOOK, MAX_REFUSED, QianfanTrigger, Watch, output_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -110,8 +110,10 @@ class QianfanSensor(BaseSensorOperator):
         try:
             seen = trigger.observe(self.hook.call(trigger.request()))
         except QianfanError as error:
-            if self.reschedule and not error.transient:
-                # Each look is a process of its own here, so that nobody counts.
+            # In reschedule mode each look is a process of its own, so that nobody counts: the time tells.
+            is_new = time.time() - trigger.started < MAX_REFUSED * self.poke_interval
+            may_pass = error.transient or (isinstance(error, QianfanNotFoundError) and is_new)
+            if self.reschedule and not may_pass:
                 raise
             self._watch.failed(error)
             return False

@@ -20,6 +20,7 @@ from airflow_qianfan.exceptions import (
     QianfanNotFoundError,
     QianfanPollError,
     QianfanPollRefusedError,
+    QianfanResponseError,
     QianfanTerminalStateError,
     QianfanWaitTimeoutError,
 )
@@ -317,7 +318,9 @@ class Watch:
         count, to_bear = self._failures, self.trigger.max_poll_failures
         if is_refused:
             count, to_bear = self._refused, MAX_REFUSED
-        if count > to_bear or not (error.transient or is_refused):
+        # An answer that is none of Qianfan's may come from a gateway that is there for a moment only.
+        may_pass = error.transient or is_refused or isinstance(error, QianfanResponseError)
+        if count > to_bear or not may_pass:
             raise error
         self._log.warning("Look failed, %d of %d in a row to bear: %s", count, to_bear, error)
         longest = max(MAX_BACKOFF, self.trigger.poll_interval)

@@ -13,7 +13,11 @@ from weakref import WeakKeyDictionary
 
 from airflow.sdk.exceptions import AirflowException
 
-from airflow_qianfan.exceptions import QianfanAuthenticationError, QianfanConfigurationError
+from airflow_qianfan.exceptions import (
+    QianfanAuthenticationError,
+    QianfanConfigurationError,
+    QianfanError,
+)
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers.poller import MAX_CONNECTIONS, Listing, Poller
 
@@ -60,7 +64,12 @@ class _Registry:
             config = await QianfanHook(conn_id).aget_config()
         except Exception as error:
             if known is None:
-                raise
+                if isinstance(error, QianfanConfigurationError) or not isinstance(error, AirflowException):
+                    raise
+                # Airflow says so too where its secrets backend is away for a moment.
+                unread = QianfanError(f"connection {conn_id!r} cannot be read: {error}")
+                unread.transient = True
+                raise unread from error
             # All that wait would fail with it, and what they wait for goes on.
             reason = error if isinstance(error, AirflowException) else type(error).__name__
             log.warning(CANNOT_CHANGE, conn_id, reason)

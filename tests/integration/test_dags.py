@@ -90,11 +90,11 @@ def old_and_new(start_emulator, service):
         clock=lambda: time.time() - 40 * DAY,
         choices=Choices(future_skew_seconds=int(50 * DAY), delete_job_with_running_tasks="refuse"),
     )
-    service.job("sft-empty")
-    service.task("sft-running")
+    service.job("train_a_empty")
+    service.task("train_a_running")
     service.task("keep-running")
     emulator.advance(40 * DAY)
-    service.task("sft-new")
+    service.task("train_a_new")
     return emulator
 
 
@@ -107,14 +107,14 @@ def test_cleanup_only_looks_unless_told_otherwise(old_and_new, examples, run_dag
     run = run_dag(examples.dags["cleanup"])
     assert run.state == "success"
     assert {call["action"] for call in old_and_new.journal[known:]} == {"DescribeFineTuningJobs"}
-    assert names(old_and_new) == ["sft-empty", "sft-running", "keep-running", "sft-new"]
+    assert names(old_and_new) == ["train_a_empty", "train_a_running", "keep-running", "train_a_new"]
 
 
 def test_cleanup_stops_what_runs_and_deletes_old_jobs_of_the_prefix_only(old_and_new, examples, run_dag):
     known = len(old_and_new.journal)
     run = run_dag(examples.dags["cleanup"], run_conf={"dry_run": False})
     assert run.state == "success", run.errors
-    assert names(old_and_new) == ["keep-running", "sft-new"]
+    assert names(old_and_new) == ["keep-running", "train_a_new"]
     assert {task["runStatus"] for task in old_and_new.tasks} == {"Running", "Waiting"}
     changes = [call["action"] for call in old_and_new.journal[known:] if call["effect"]]
     assert changes == ["StopFineTuningTask", "DeleteFineTuningJob", "DeleteFineTuningJob"]
@@ -123,10 +123,10 @@ def test_cleanup_stops_what_runs_and_deletes_old_jobs_of_the_prefix_only(old_and
 @pytest.mark.parametrize(
     ("conf", "left"),
     [
-        ({"name_prefix": "keep-"}, ["sft-empty", "sft-running", "sft-new"]),
+        ({"name_prefix": "keep-"}, ["train_a_empty", "train_a_running", "train_a_new"]),
         ({"older_than_days": 0}, ["keep-running"]),
-        ({"older_than_days": 41}, ["sft-empty", "sft-running", "keep-running", "sft-new"]),
-        ({"name_prefix": "nothing-"}, ["sft-empty", "sft-running", "keep-running", "sft-new"]),
+        ({"older_than_days": 41}, ["train_a_empty", "train_a_running", "keep-running", "train_a_new"]),
+        ({"name_prefix": "nothing-"}, ["train_a_empty", "train_a_running", "keep-running", "train_a_new"]),
     ],
 )
 def test_cleanup_takes_prefix_and_age_from_its_parameters(old_and_new, examples, run_dag, conf, left):
@@ -138,7 +138,7 @@ def test_cleanup_takes_prefix_and_age_from_its_parameters(old_and_new, examples,
 def test_cleanup_bears_what_others_delete_meanwhile(old_and_new, examples, run_dag):
     old_and_new.fail_next("StopFineTuningTask", kind="error", status=404, code="NoSuchKey")
     old_and_new.fail_next("DeleteFineTuningJob", kind="error", status=404, code="NoSuchKey")
-    run = run_dag(examples.dags["cleanup"], run_conf={"dry_run": False, "name_prefix": "sft-running"})
+    run = run_dag(examples.dags["cleanup"], run_conf={"dry_run": False, "name_prefix": "train_a_running"})
     assert run.state == "success", run.errors
 
 

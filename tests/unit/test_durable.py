@@ -24,6 +24,7 @@ from airflow_qianfan.exceptions import (
     QianfanThrottledError,
 )
 from airflow_qianfan.hooks.qianfan import QianfanHook
+from airflow_qianfan.operators.creations import TaskCreation
 from airflow_qianfan.operators.durable import MAX_SUBMITS, Origin
 from airflow_qianfan.operators.finetuning import (
     QianfanCreateFineTuningJobOperator,
@@ -752,6 +753,49 @@ def test_cleared_task_trains_anew_where_the_unwatched_training_was_stopped(train
     assert training.attempt(2, generation=7) != created
 
 
+@pytest.mark.parametrize("error", [QianfanPermissionError, QianfanThrottledError])
+def test_cleared_task_attaches_where_the_retry_could_not_read_what_the_first_attempt_created(training, error):
+    training.store.broken = 4
+    with pytest.raises(ConnectionError):
+        training.attempt()
+    fault = {"code": "AccessDenied", "status": 403} if error is QianfanPermissionError else {"code": "18"}
+    training.emulator.fail_next("DescribeFineTuningTasks", kind="error", count=20, **fault)
+    with pytest.raises(QianfanError):
+        training.attempt(2)
+    training.emulator.clear_faults()
+    assert training.attempt(3, generation=7) == training.ours()[0]
+    assert len(training.ours()) == 1
+
+
+def test_permission_that_is_withdrawn_while_waiting_does_not_lose_the_training(training):
+    operator = training.operator(wait_for_completion=True, poll_interval=0.01)
+    training.emulator.fail_next("DescribeFineTuningTask", kind="error", code="AccessDenied", status=403)
+    with pytest.raises(QianfanPermissionError):
+        training.attempt(operator=operator)
+    assert training.attempt(2, generation=7) == training.ours()[0]
+
+
+def test_task_that_is_ended_while_it_attaches_stops_the_training(training, monkeypatch):
+    training.attempt()
+    operator = training.operator()
+    is_usable = TaskCreation.is_usable
+
+    def kill_and_look(creation: TaskCreation, created_id: str) -> bool:
+        operator.on_kill()
+        return is_usable(creation, created_id)
+
+    monkeypatch.setattr(TaskCreation, "is_usable", kill_and_look)
+    with pytest.raises(QianfanError, match="ended"):
+        training.attempt(2, operator=operator)
+    assert {task["runStatus"] for task in training.emulator.tasks} == {"Stopped"}
+
+
+def test_each_attempt_of_a_training_that_is_not_durable_has_a_name_of_its_own(training):
+    first = training.attempt(durable=False)
+    assert training.attempt(2, durable=False) != first
+    assert len({job["name"] for job in training.emulator.jobs}) == 2
+
+
 # Origins
 
 
@@ -803,12 +847,16 @@ def test_description_leads_back_to_airflow_within_its_limit(ids, limit):
     assert len(text) <= limit
 
 
-def test_own_description_keeps_its_text_and_gets_the_mark_where_it_fits():
+def test_own_description_gets_the_mark_and_gives_way_to_it_at_its_end():
     marker = origin().marker
     assert origin().describe("weekly", 300) == f"weekly {marker}"
     exact = "x" * (299 - len(marker))
     assert origin().describe(exact, 300) == f"{exact} {marker}"
-    assert origin().describe("x" * 290, 300) == "x" * 290
+    for length in (290, 300):
+        marked = origin().describe("x" * length, 300)
+        assert len(marked) == 300
+        assert marked == f"{exact} {marker}"
+    assert origin().describe("x" * 301, 300) == "x" * 301, "too long by itself, which is refused"
 
 
 def test_retries_share_an_origin_and_mapped_tasks_do_not():

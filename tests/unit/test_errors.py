@@ -388,6 +388,7 @@ HOPELESS = {
     "QianfanAlreadyExistsError",
     "QianfanPollRefusedError",
     "QianfanTerminalStateError",
+    "QianfanExecutionTimeoutError",
 }
 
 

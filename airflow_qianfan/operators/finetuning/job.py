@@ -57,7 +57,7 @@ class QianfanCreateFineTuningJobOperator(QianfanCreateOperator):
         """
         from airflow_qianfan.api.actions.finetuning import CreateFineTuningJob
 
-        origin = Origin.of(context)
+        origin = Origin.of(context, durable=self.durable)
         request = CreateFineTuningJob(
             name=self.name or origin.name,
             model=self.model,

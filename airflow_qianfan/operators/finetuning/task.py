@@ -48,7 +48,8 @@ class QianfanCreateFineTuningTaskOperator(QianfanTrainingOperator):
         :raises QianfanAmbiguousCreateError: nobody knows whether it was started.
         """
         request = self.task_request(self.fine_tuning_job_id)
-        task_id = self.submit_or_attach(context, TaskCreation(self.hook, Origin.of(context), request))
+        origin = Origin.of(context, durable=self.durable)
+        task_id = self.submit_or_attach(context, TaskCreation(self.hook, origin, request))
         return {"fine_tuning_task_id": task_id, "fine_tuning_job_id": self.fine_tuning_job_id}
 
 

@@ -84,7 +84,7 @@ class QianfanFineTuningOperator(QianfanTrainingOperator, QianfanWaitingOperator)
         """Train.
 
         :raises QianfanTerminalStateError: the training failed or was stopped.
-        :raises QianfanWaitTimeoutError: it took longer than ``execution_timeout``; it was stopped.
+        :raises QianfanExecutionTimeoutError: it took longer than ``execution_timeout``; it was stopped.
         """
         try:
             self._submit(context)
@@ -95,8 +95,7 @@ class QianfanFineTuningOperator(QianfanTrainingOperator, QianfanWaitingOperator)
                 self._stop("this task was interrupted")
             raise
         except AirflowTaskTimeout:
-            self._stop("execution_timeout is over")
-            raise
+            raise self.timed_out() from None
         return {
             "fine_tuning_job_id": self.fine_tuning_job_id,
             "fine_tuning_task_id": self.fine_tuning_task_id,
@@ -105,7 +104,7 @@ class QianfanFineTuningOperator(QianfanTrainingOperator, QianfanWaitingOperator)
     def _submit(self, context: Context) -> None:
         from airflow_qianfan.api.actions.finetuning import CreateFineTuningJob, task_console_url
 
-        origin = Origin.of(context)
+        origin = Origin.of(context, durable=self.durable)
         # Both are checked before the first is sent.
         task_request = self.task_request("the job of this task")
         job_request = CreateFineTuningJob(
@@ -157,10 +156,11 @@ class QianfanFineTuningOperator(QianfanTrainingOperator, QianfanWaitingOperator)
 
     def cancel(self, why: str) -> None:
         """Stop the training."""
-        if self.fine_tuning_task_id:
-            self._submitting = None
-            hook = QianfanHook(self.qianfan_conn_id)
-            stop_training(hook, self.fine_tuning_task_id, why, self.log, seconds=60)
+        hook = QianfanHook(self.qianfan_conn_id)
+        task_id = self.fine_tuning_task_id or self._find_submitted(hook)
+        self._submitting = None
+        if task_id:
+            stop_training(hook, task_id, why, self.log, seconds=60)
 
     def on_kill(self) -> None:
         """Stop the training, where a user has ended this task and ``cancel_on_kill`` asks for it."""
