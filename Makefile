@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help demo up test test-system lint types format constraints clean
+.PHONY: help demo up test test-system bench lint types format constraints clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -20,6 +20,9 @@ test: lint types  ## lint, types and all tests
 test-system: .venv/.installed  ## only the tests on a real Airflow, with the crash matrix
 	$(BIN)/python -m pytest tests/system
 
+bench: .venv-bench/.installed  ## compare with peers; writes benchmarks/RESULTS.md
+	.venv-bench/bin/python -m benchmarks
+
 lint: .venv/.installed  ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -36,7 +39,7 @@ constraints: .venv/.installed  ## write .ci/constraints.txt anew, with the newes
 		--extra dev --output-file .ci/constraints.txt pyproject.toml
 
 clean:  ## remove all that the other commands made
-	rm -rf .venv .airflow-* dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .airflow-* dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/.installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
@@ -45,4 +48,10 @@ clean:  ## remove all that the other commands made
 	@# uv is many times faster; where it cannot reach the packages, as with a certificate of one's own, pip may.
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints .ci/constraints.txt --editable '.[dev]' \
 		|| $(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[dev]'
+	@touch $@
+
+# The peers have many dependencies, which the tests should not see.
+.venv-bench/.installed: pyproject.toml .venv/.installed
+	$(PYTHON) -m venv .venv-bench
+	$(BIN)/uv pip install --quiet --python .venv-bench/bin/python --editable '.[benchmarks]'
 	@touch $@
