@@ -31,6 +31,8 @@ def next_pause(
     elif progress >= NEARLY_DONE:
         pause = shortest
     else:
-        fastest = max(progress / age, speed) if age > 0 else speed
-        pause = (1 - progress) / fastest * REMAINING_SHARE if fastest > 0 else shortest
+        rest = age * (1 - progress) / progress
+        if speed > 0:
+            rest = min(rest, (1 - progress) / speed)
+        pause = rest * REMAINING_SHARE
     return max(shortest, min(pause, longest))
