@@ -116,6 +116,7 @@ class LocalQianfan:
         return {
             CONNECTION_VARIABLE: json.dumps(connection),
             "AIRFLOW__QIANFAN__POLL_INTERVAL": str(self._poll_interval),
+            "AIRFLOW__QIANFAN__MAX_POLL_INTERVAL": str(self._poll_interval),
         }
 
     def journal(self) -> Any:

@@ -8,6 +8,10 @@ UNKNOWN_SHARE = 0.2
 REMAINING_SHARE = 0.5
 """Share of the time left after which something with progress is looked at again."""
 
+KNOWN_SHARE = 0.5
+"""Share of its age after which something with progress is looked at again at the latest: the first percents
+are known to take longer, each, than those that follow."""
+
 NEARLY_DONE = 0.97
 """Progress from which on the shortest pause is taken: the last percents are known to last long."""
 
@@ -34,5 +38,5 @@ def next_pause(
         rest = age * (1 - progress) / progress
         if speed > 0:
             rest = min(rest, (1 - progress) / speed)
-        pause = rest * REMAINING_SHARE
+        pause = min(rest * REMAINING_SHARE, age * KNOWN_SHARE)
     return max(shortest, min(pause, longest))

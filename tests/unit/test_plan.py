@@ -70,7 +70,13 @@ def test_what_is_nearly_done_is_looked_at_most_often(age, progress):
 @given(st.floats(HOUR, DAY), st.floats(0.01, 0.9))
 def test_a_steady_training_is_looked_at_again_before_it_ends(length, done):
     pause = next_pause(done * length, done, SHORTEST, math.inf)
-    assert pause == pytest.approx((1 - done) * length / 2)
+    assert pause == pytest.approx(max(SHORTEST, min(1 - done, done) * length / 2))
+
+
+def test_a_first_percent_that_took_long_does_not_hide_the_end():
+    """Trainings begin slowly: 1 % after two seconds were followed by the end after twenty."""
+    assert next_pause(2, 0.01, 1, LONGEST) == 1
+    assert next_pause(60, 0.01, SHORTEST, LONGEST) == SHORTEST
 
 
 Curve = Callable[[float], float]
