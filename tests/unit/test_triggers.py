@@ -233,7 +233,7 @@ async def test_the_first_looks_of_many_triggers_are_spread(remote, pauses):
 
 
 @pytest.mark.parametrize(
-    ("advance", "low", "high"), [(0.10, 600, 600), (0.90, 40, 200), (0.98, 10, 10), (None, 60, 60)]
+    ("advance", "low", "high"), [(0.10, 180, 180), (0.90, 40, 200), (0.98, 10, 10), (None, 60, 60)]
 )
 async def test_later_looks_are_planned_from_progress_and_age_within_the_bounds(
     remote, pauses, advance, low, high
