@@ -247,6 +247,7 @@ class QianfanCreateOperator(QianfanOperator):
                 self.log.info("Attached to %s %s of an earlier attempt.", creation.what, record.id)
                 return record.id
             self.log.info("%s %s of an earlier attempt is gone or has failed.", creation.what, record.id)
+            self.created(creation, None)
             record.id = record.before = None
         created_id = None
         ti: Any = context["ti"]
@@ -277,8 +278,8 @@ class QianfanCreateOperator(QianfanOperator):
             if record.before is not None or record.id is not None:
                 memory.write(replace(record, unwatched=True))
 
-    def created(self, creation: Creation, created_id: str) -> None:
-        """Take the id of what was created, before it is stored."""
+    def created(self, creation: Creation, created_id: str | None) -> None:
+        """Take the id of what was created, before it is stored; None where it cannot be used after all."""
 
     def on_kill(self) -> None:
         """Create nothing any more: Airflow lets a killed task go on for some seconds."""

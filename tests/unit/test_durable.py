@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -787,6 +788,26 @@ def test_task_that_is_ended_while_it_attaches_stops_the_training(training, monke
     monkeypatch.setattr(TaskCreation, "is_usable", kill_and_look)
     with pytest.raises(QianfanError, match="ended"):
         training.attempt(2, operator=operator)
+    assert {task["runStatus"] for task in training.emulator.tasks} == {"Stopped"}
+
+
+def test_task_that_is_ended_while_it_trains_anew_stops_the_new_training(training, monkeypatch):
+    first = training.attempt()
+    call(FT, "StopFineTuningTask", taskId=first)
+    operator = training.operator()
+    training.emulator.fail_next("CreateFineTuningTask", kind="lost_answer")
+    sleep = time.sleep
+
+    def kill(seconds: float) -> None:
+        if len(training.ours()) == 2 and not operator._killed:
+            operator.on_kill()
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", kill)
+    # Attached or refused: what counts is that nothing goes on training.
+    with suppress(QianfanError):
+        training.attempt(2, operator=operator)
+    assert operator._killed
     assert {task["runStatus"] for task in training.emulator.tasks} == {"Stopped"}
 
 

@@ -147,11 +147,11 @@ class QianfanFineTuningOperator(QianfanTrainingOperator, QianfanWaitingOperator)
         self.fine_tuning_task_id = self.remembered_id(context, TaskCreation.key)
         super().restore_ids(context, ids)
 
-    def created(self, creation: Creation, created_id: str) -> None:
+    def created(self, creation: Creation, created_id: str | None) -> None:
         """Stop the training where this task was ended while its Create was on the way."""
         if creation is self._submitting:
             self.fine_tuning_task_id = created_id
-            if self._killed:
+            if self._killed and created_id is not None:
                 self.on_kill()
 
     def cancel(self, why: str) -> None:
