@@ -38,7 +38,7 @@ FIRST_SLOWDOWN = 1.0
 LONGEST_SLOWDOWN = 60.0
 """Seconds of silence after a throttled request; doubled each time, halved by each success."""
 
-LONGEST_RETRY_AFTER = 600.0
+LONGEST_SILENCE = 600.0
 """Seconds of silence at most, where the service asks for them."""
 
 MAX_THROTTLED = 10
@@ -278,5 +278,5 @@ class Poller:
         # Requests that were under way together are one reason, not several.
         if sent >= self._silent_until:
             self._slowdown = min(max(self._slowdown * 2, FIRST_SLOWDOWN), LONGEST_SLOWDOWN)
-        pause = max(self._slowdown, min(error.retry_after or 0.0, LONGEST_RETRY_AFTER))
+        pause = max(self._slowdown, min(error.retry_after or 0.0, LONGEST_SILENCE))
         self._silent_until = max(self._silent_until, self._loop.time() + pause)

@@ -699,7 +699,7 @@ async def test_a_service_that_is_busy_for_ever_is_told_to_the_trigger(monkeypatc
 
 
 async def test_a_retry_after_beyond_all_bounds_does_not_silence_for_ever(monkeypatch):
-    monkeypatch.setattr(poller, "LONGEST_RETRY_AFTER", 0.2)
+    monkeypatch.setattr(poller, "LONGEST_SILENCE", 0.2)
     monkeypatch.setattr(poller, "FIRST_SLOWDOWN", 0.01)
     service = Service(script=[lambda: throttled(10**9)])
     async with service.poller() as shared:
