@@ -108,7 +108,7 @@ class QianfanSensor(BaseSensorOperator):
             self._watch = Watch(self.make_trigger(started=self._started(context)), self.log)
         trigger = self._watch.trigger
         try:
-            seen = trigger.observe(self.hook.call(trigger.request()))
+            event = self._watch.saw(trigger.observe(self.hook.call(trigger.request())))
         except QianfanError as error:
             # In reschedule mode each look is a process of its own, so that nobody counts: the time tells.
             is_new = time.time() - trigger.started < MAX_REFUSED * self.poke_interval
@@ -117,8 +117,8 @@ class QianfanSensor(BaseSensorOperator):
                 raise
             self._watch.failed(error)
             return False
-        self.console_url = seen.output.get("console_url")
-        return PokeReturnValue(True, output_of(seen.event())) if self._watch.saw(seen) else False
+        self.console_url = trigger.console_url
+        return False if event is None else PokeReturnValue(True, output_of(event))
 
     def _started(self, context: Context) -> float:
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None

@@ -109,6 +109,8 @@ class ProgressLog:
     :param started: when the waiting began, in seconds since the epoch.
     """
 
+    __slots__ = ("_first", "_last", "_log", "_started")
+
     def __init__(self, log: Logger, started: float) -> None:
         self._log = log
         self._started = started
@@ -217,18 +219,19 @@ class QianfanTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> dict[str, Any]:
-        watch = Watch(self, self.log)
+        # A logger of the class: Airflow tells the lines of triggers apart by their context.
+        watch = Watch(self, self.logger())
         # Only the triggerer needs it; DAG files are parsed every few seconds.
-        from airflow_qianfan.triggers.sharing import shared_poller
+        from airflow_qianfan.triggers.sharing import Seat
 
-        async with shared_poller(self.qianfan_conn_id) as poller:
+        async with Seat(self.qianfan_conn_id) as seat:
             # The task has looked before it was deferred; a restarted triggerer must not ask for all at once.
             pause: float | None = watch.first_pause()
             while pause is not None:
                 limit = asyncio.timeout(self._seconds_left())
                 try:
                     async with limit:
-                        seen = self.observe(await poller.look(self.request, pause, self.listing()))
+                        event = watch.saw(self.observe(await seat.look(self, pause)))
                 except QianfanError as error:
                     watch.failed(error)
                 except TimeoutError:
@@ -236,8 +239,8 @@ class QianfanTrigger(BaseTrigger):
                         raise
                     break
                 else:
-                    if watch.saw(seen):
-                        return seen.event()
+                    if event is not None:
+                        return event
                 pause = watch.pause()
         return TIMEOUT_EVENT
 
@@ -254,12 +257,12 @@ class QianfanTrigger(BaseTrigger):
         watch = Watch(self, log)
         while True:
             try:
-                seen = self.observe(hook.call(self.request()))
+                event = watch.saw(self.observe(hook.call(self.request())))
             except QianfanError as error:
                 watch.failed(error)
             else:
-                if watch.saw(seen):
-                    return seen.event()
+                if event is not None:
+                    return event
             pause = watch.pause()
             if pause is None:
                 return TIMEOUT_EVENT
@@ -273,6 +276,18 @@ class Watch:
     :param log: where progress and failures are written.
     """
 
+    __slots__ = (
+        "_asked",
+        "_delay",
+        "_failures",
+        "_has_seen",
+        "_last",
+        "_log",
+        "_progress",
+        "_refused",
+        "trigger",
+    )
+
     def __init__(self, trigger: QianfanTrigger, log: Logger) -> None:
         self.trigger = trigger
         self._log = log
@@ -283,15 +298,15 @@ class Watch:
         self._asked = 0.0
         self._last: tuple[float, float] | None = None
 
-    def saw(self, seen: Observation) -> bool:
-        """Take what a look showed; return whether the waiting is over."""
+    def saw(self, seen: Observation) -> dict[str, Any] | None:
+        """Take what a look showed; return the payload of the event that ends the waiting, if it is over."""
         self._failures = self._refused = 0
         self._has_seen = True
         now = time.time()
         self._delay, self._asked = self._plan(seen.progress, now), 0.0
         self.trigger.console_url = seen.output.get("console_url")
         self._progress.update(seen, now)
-        return seen.is_terminal
+        return seen.event() if seen.is_terminal else None
 
     def _plan(self, progress: float | None, now: float) -> float:
         speed = 0.0

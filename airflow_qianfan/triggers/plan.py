@@ -5,15 +5,16 @@ from __future__ import annotations
 UNKNOWN_SHARE = 0.2
 """Share of its age after which something without progress is looked at again."""
 
-REMAINING_SHARE = 0.5
-"""Share of the time left after which something with progress is looked at again."""
+REMAINING_SHARE = 0.6
+"""Share of the time left after which something with progress is looked at again. Progress is shown in whole
+percents, rounded down: at 97 % only two of the last three may be left, and a tenth is added at random."""
 
 KNOWN_SHARE = 0.5
 """Share of its age after which something with progress is looked at again at the latest: the first percents
 are known to take longer, each, than those that follow."""
 
-NEARLY_DONE = 0.97
-"""Progress from which on the shortest pause is taken: the last percents are known to last long."""
+NEARLY_DONE = 0.98
+"""Progress from which on the shortest pause is taken: what is left may be over at once, or last long."""
 
 
 def next_pause(
@@ -22,7 +23,7 @@ def next_pause(
     """Return the seconds until the next look.
 
     The time left is estimated from the average speed and from the latest, whichever promises an earlier end.
-    Half of it is waited, so that the looks get denser towards the end and a wrong estimate is corrected.
+    A share of it is waited, so that the looks get denser towards the end and a wrong estimate is corrected.
 
     :param age: seconds since the waiting began.
     :param progress: share that is done, from 0 to 1; None where it is not known.

@@ -15,8 +15,8 @@ import logging
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_qianfan.exceptions import (
     QianfanAPIError,
@@ -56,7 +56,7 @@ class Listing:
     """A list that shows the object, too, so that one call serves many.
 
     :param key: what all objects of the list have in common, such as the job.
-    :param request: makes the request of the first page, when it is needed: many wait, few ask.
+    :param request: makes the request of the first page.
     :param row_id: the id of the object in the list.
     :param interval: seconds between two calls where several wait for rows of it.
     """
@@ -67,26 +67,34 @@ class Listing:
     interval: float
 
 
-@dataclass(order=True, slots=True)
-class _Look:
-    due: float
-    number: int
-    request: Callable[[], Action[Any]] = field(compare=False)
-    listing: Listing | None = field(compare=False)
-    answer: asyncio.Future[Any] = field(compare=False)
-    throttled: int = field(default=0, compare=False)
-    is_alone: bool = field(default=False, compare=False)
-    """Whether its list was seen not to show it."""
+class Watched(Protocol):
+    """A remote object that is waited for. Many wait and few ask, so requests are made when they are due."""
+
+    def request(self) -> Action[Any]:
+        """Return the request that reads its state."""
+
+    def listing(self) -> Listing | None:
+        """Return a list that shows it too, if there is one."""
 
 
-@dataclass
-class _Group:
-    """The looks that one list answers."""
+class _Look(asyncio.Future[Any]):
+    """The answer that a trigger waits for. In the schedule, what falls due first comes first."""
 
-    looks: dict[int, _Look] = field(default_factory=dict)
-    resting_until: float = -math.inf
-    late: list[_Look] | None = None
-    """What falls due while the list is being read; None while it is not."""
+    __slots__ = ("due", "is_alone", "key", "number", "row_id", "throttled", "watched")
+
+    def __init__(self, watched: Watched, due: float, number: int) -> None:
+        super().__init__()
+        self.watched = watched
+        self.due = due
+        self.number = number
+        self.key: str | None = None
+        self.row_id: str | None = None
+        self.is_alone = True
+        """Whether no list shows it."""
+        self.throttled = 0
+
+    def __lt__(self, other: _Look) -> bool:
+        return (self.due, self.number) < (other.due, other.number)
 
 
 class Poller:
@@ -103,7 +111,11 @@ class Poller:
         self._loop = asyncio.get_running_loop()
         self._schedule: list[_Look] = []
         self._numbers = itertools.count()
-        self._groups: dict[str, _Group] = {}
+        # For each list: the looks that it answers, those of them that fall due while it is being read, and
+        # until when it is not used.
+        self._groups: dict[str, set[_Look]] = {}
+        self._late: dict[str, list[_Look]] = {}
+        self._resting: dict[str, float] = {}
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
         self._gate = asyncio.Lock()
@@ -116,31 +128,26 @@ class Poller:
             for _ in range(MAX_CONNECTIONS)
         ]
 
-    async def look(
-        self, request: Callable[[], Action[Any]], pause: float, listing: Listing | None = None
-    ) -> Any:
-        """Return the result of a request that is sent after a pause.
+    def look(self, watched: Watched, pause: float) -> asyncio.Future[Any]:
+        """Return what will hold what an object's request, or its row in a list, shows after a pause.
 
-        :param request: makes the request, when it is needed.
+        :param watched: the object.
         :param pause: seconds to wait before; another object's turn may make it shorter.
-        :param listing: a list that shows the object, too.
-        :raises QianfanError: the look failed.
+        :return: to be awaited; it raises a :class:`QianfanError` where the look fails.
         :raises ValueError: the pause is no number of seconds; it would upset the schedule of all.
         """
         if not 0 <= pause < math.inf:
             raise ValueError(f"cannot wait {pause} s")
-        now = self._loop.time()
-        look = _Look(now + pause, next(self._numbers), request, listing, self._loop.create_future())
+        now, listing = self._loop.time(), watched.listing()
+        look = _Look(watched, now + pause, next(self._numbers))
         if listing is not None:
-            group = self._groups.setdefault(listing.key, _Group())
-            if group.looks and group.resting_until <= now:
+            look.key, look.row_id, look.is_alone = listing.key, listing.row_id, False
+            group = self._groups.setdefault(listing.key, set())
+            if not self._is_resting(listing.key) and any(not other.done() for other in group):
                 look.due = min(look.due, now + listing.interval)
-            group.looks[look.number] = look
+            group.add(look)
         self._put(look)
-        try:
-            return await look.answer
-        finally:
-            self._leave(look)
+        return look
 
     async def aclose(self) -> None:
         """Stop, and close the connections."""
@@ -155,12 +162,13 @@ class Poller:
             self._changed.set()
 
     def _leave(self, look: _Look) -> None:
-        # Its place in the schedule is cleared when its turn comes, which costs nothing.
-        look.answer.cancel()
-        if look.listing is not None and (group := self._groups.get(look.listing.key)) is not None:
-            group.looks.pop(look.number, None)
-            if not group.looks:
-                del self._groups[look.listing.key]
+        group = self._groups.get(look.key or "")
+        if group is None:
+            return
+        group.discard(look)
+        if not group and look.key is not None:
+            del self._groups[look.key]
+            self._resting.pop(look.key, None)
 
     async def _work(self) -> None:
         while True:
@@ -169,13 +177,16 @@ class Poller:
             try:
                 await self._ask(look)
             except Exception as error:
-                if not look.answer.done():
-                    look.answer.set_exception(error)
+                if not look.done():
+                    look.set_exception(error)
+            if look.done():
+                self._leave(look)
 
     async def _next_due(self) -> _Look:
         while True:
-            while self._schedule and self._schedule[0].answer.done():
-                heapq.heappop(self._schedule)
+            # Those that were answered early, or whose triggers were cancelled.
+            while self._schedule and self._schedule[0].done():
+                self._leave(heapq.heappop(self._schedule))
             self._changed.clear()
             if not self._schedule:
                 await self._changed.wait()
@@ -190,17 +201,16 @@ class Poller:
                 pass
 
     async def _ask(self, look: _Look) -> None:
-        group = self._group_of(look)
-        if group is not None and group.late is not None:
-            group.late.append(look)
+        if look.key in self._late and not look.is_alone:
+            self._late[look.key].append(look)
             return
         try:
-            if group is not None and look.listing is not None:
-                await self._ask_for_all(look, look.listing, group)
-            if not look.answer.done():
-                result = await self._send(look.request())
-                if not look.answer.done():
-                    look.answer.set_result(result)
+            if self._is_one_of_many(look) and (listing := look.watched.listing()) is not None:
+                await self._ask_for_all(look, listing)
+            if not look.done():
+                result = await self._send(look.watched.request())
+                if not look.done():
+                    look.set_result(result)
         except QianfanThrottledError:
             if look.throttled >= MAX_THROTTLED:
                 raise
@@ -208,18 +218,18 @@ class Poller:
             look.due = self._loop.time()
             self._put(look)
 
-    def _group_of(self, look: _Look) -> _Group | None:
-        if look.listing is None or look.is_alone:
-            return None
-        group = self._groups.get(look.listing.key)
-        if group is None or len(group.looks) < 2 or group.resting_until > self._loop.time():
-            return None
-        return group
+    def _is_one_of_many(self, look: _Look) -> bool:
+        if look.key is None or look.is_alone or self._is_resting(look.key):
+            return False
+        return sum(not other.done() for other in self._groups.get(look.key, ())) > 1
 
-    async def _ask_for_all(self, look: _Look, listing: Listing, group: _Group) -> None:
+    def _is_resting(self, key: str) -> bool:
+        return self._resting.get(key, -math.inf) > self._loop.time()
+
+    async def _ask_for_all(self, look: _Look, listing: Listing) -> None:
         """Answer what a list shows. What it does not show stays unanswered and is asked for by itself."""
-        members = list(group.looks.values())
-        group.late = []
+        members = list(self._groups[listing.key])
+        self._late[listing.key] = []
         try:
             rows = await self._rows_of(listing.request())
         except (QianfanThrottledError, QianfanAuthenticationError):
@@ -229,26 +239,26 @@ class Poller:
             log.warning(
                 "Cannot list what belongs to %s, so each is asked for by itself: %s", listing.key, error
             )
-            group.resting_until = self._loop.time() + LIST_REST
+            self._resting[listing.key] = self._loop.time() + LIST_REST
         else:
             for member in members:
-                row = rows.get(member.listing.row_id) if member.listing is not None else None
+                row = rows.get(member.row_id)
                 if row is None:
                     member.is_alone = True
                 elif member is look and not row.status.is_terminal and random.random() < DETAIL_SHARE:  # noqa: S311
                     continue
-                elif not member.answer.done():
-                    member.answer.set_result(row)
+                elif not member.done():
+                    member.set_result(row)
+                    self._leave(member)
         finally:
-            for late in group.late:
+            for late in self._late.pop(listing.key):
                 self._put(late)
-            group.late = None
 
-    async def _rows_of(self, request: Action[Page]) -> dict[str, Any]:
+    async def _rows_of(self, request: Action[Page]) -> dict[str | None, Any]:
         from airflow_qianfan.api.exchange import Pages
 
         pages = Pages(request)
-        rows = {}
+        rows: dict[str | None, Any] = {}
         while pages.request is not None:
             page = await self._send(pages.request)
             rows.update({getattr(row, page.id_member): row for row in pages.rows_of(page)})

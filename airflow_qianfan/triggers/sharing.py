@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
 from airflow.sdk.exceptions import AirflowException
@@ -19,10 +18,9 @@ from airflow_qianfan.exceptions import (
     QianfanError,
 )
 from airflow_qianfan.hooks.qianfan import QianfanHook
-from airflow_qianfan.triggers.poller import MAX_CONNECTIONS, Listing, Poller
+from airflow_qianfan.triggers.poller import MAX_CONNECTIONS, Poller, Watched
 
 if TYPE_CHECKING:
-    from airflow_qianfan.api.actions.base import Action
     from airflow_qianfan.api.config import QianfanConfig
 
 log = logging.getLogger(__name__)
@@ -109,36 +107,49 @@ _REGISTRIES: WeakKeyDictionary[asyncio.AbstractEventLoop, _Registry] = WeakKeyDi
 
 
 class Seat:
-    """A trigger's place at the poller of its connection; it moves when the connection changes."""
+    """A trigger's place at the poller of its connection; it moves when the connection changes.
 
-    def __init__(self, registry: _Registry, conn_id: str) -> None:
-        self._registry = registry
+    :param conn_id: id of the connection.
+    """
+
+    __slots__ = ("_config", "_conn_id", "_poller", "_registry")
+
+    def __init__(self, conn_id: str) -> None:
         self._conn_id = conn_id
         self._config: QianfanConfig | None = None
         self._poller: Poller | None = None
 
-    async def look(
-        self, request: Callable[[], Action[Any]], pause: float, listing: Listing | None = None
-    ) -> Any:
+    async def __aenter__(self) -> Self:
+        self._registry = _REGISTRIES.setdefault(asyncio.get_running_loop(), _Registry())
+        self._registry.seats += 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        config, self._config, self._poller = self._config, None, None
+        try:
+            if config is not None:
+                await self._registry.leave(config)
+        finally:
+            self._registry.seats -= 1
+            if not self._registry.seats:
+                _REGISTRIES.pop(asyncio.get_running_loop(), None)
+
+    async def look(self, watched: Watched, pause: float) -> Any:
         """Return the result of a look; see :meth:`Poller.look`.
 
         :raises QianfanError: the look failed, or the connection cannot be used.
         """
         poller = await self._take(time.monotonic() - CONFIG_SECONDS)
         try:
-            return await poller.look(request, pause, listing)
+            return await poller.look(watched, pause)
         except QianfanAuthenticationError:
             # Perhaps the key was changed in the connection in the meantime.
             changed = await self._take(time.monotonic())
             if changed is poller:
                 raise
-            return await changed.look(request, 0, listing)
-
-    async def leave(self) -> None:
-        """Give up the place."""
-        config, self._config, self._poller = self._config, None, None
-        if config is not None:
-            await self._registry.leave(config)
+            return await changed.look(watched, 0)
 
     async def _take(self, not_older_than: float) -> Poller:
         config = await self._registry.config(self._conn_id, not_older_than=not_older_than)
@@ -155,24 +166,3 @@ class Seat:
                 await self._registry.leave(left)
             return poller
         return self._poller
-
-
-@asynccontextmanager
-async def shared_poller(conn_id: str) -> AsyncIterator[Seat]:
-    """Take a place at the poller of a connection, for as long as a trigger waits.
-
-    :param conn_id: id of the connection.
-    """
-    loop = asyncio.get_running_loop()
-    registry = _REGISTRIES.setdefault(loop, _Registry())
-    registry.seats += 1
-    seat = Seat(registry, conn_id)
-    try:
-        yield seat
-    finally:
-        try:
-            await seat.leave()
-        finally:
-            registry.seats -= 1
-            if not registry.seats:
-                _REGISTRIES.pop(loop, None)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_qianfan.triggers.plan import NEARLY_DONE, next_pause
+from airflow_qianfan.triggers.plan import KNOWN_SHARE, NEARLY_DONE, REMAINING_SHARE, next_pause
 
 SHORTEST, LONGEST = 30.0, 600.0
 HOUR = 3600.0
@@ -70,7 +70,17 @@ def test_what_is_nearly_done_is_looked_at_most_often(age, progress):
 @given(st.floats(HOUR, DAY), st.floats(0.01, 0.9))
 def test_a_steady_training_is_looked_at_again_before_it_ends(length, done):
     pause = next_pause(done * length, done, SHORTEST, math.inf)
-    assert pause == pytest.approx(max(SHORTEST, min(1 - done, done) * length / 2))
+    shares = min((1 - done) * REMAINING_SHARE, done * KNOWN_SHARE)
+    assert pause == pytest.approx(max(SHORTEST, shares * length))
+    assert pause < (1 - done) * length
+
+
+@given(st.floats(HOUR, DAY), st.floats(0.01, NEARLY_DONE, exclude_max=True))
+def test_the_end_of_a_steady_training_is_not_slept_through_though_its_percents_are_rounded_down(length, done):
+    shown = math.floor(done * 100) / 100
+    pause = next_pause(done * length, shown, SHORTEST, math.inf)
+    late = done * length + 1.1 * pause - length
+    assert late <= 1.1 * SHORTEST
 
 
 def test_a_first_percent_that_took_long_does_not_hide_the_end():

@@ -31,7 +31,7 @@ from airflow_qianfan.triggers import base, poller, sharing
 from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
 from airflow_qianfan.triggers.model import QianfanModelTrigger
 from airflow_qianfan.triggers.poller import MAX_CONNECTIONS, Poller
-from airflow_qianfan.triggers.sharing import shared_poller
+from airflow_qianfan.triggers.sharing import Seat
 
 HOUR = 3600.0
 DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
@@ -149,10 +149,10 @@ async def test_connections_with_the_same_credential_share_a_poller_others_do_not
     connect(monkeypatch, remote.emulator, "SAME", extra={"max_retries": 7})
     connect(monkeypatch, remote.emulator, "OTHER", login="AKOTHER")
     async with (
-        shared_poller("qianfan_default") as first,
-        shared_poller("qianfan_default") as second,
-        shared_poller("same") as same,
-        shared_poller("other") as other,
+        Seat("qianfan_default") as first,
+        Seat("qianfan_default") as second,
+        Seat("same") as same,
+        Seat("other") as other,
     ):
         taken = [await seat._take(0) for seat in (first, second, same, other)]
         assert taken[0] is taken[1] is taken[2] is not taken[3]
@@ -161,10 +161,10 @@ async def test_connections_with_the_same_credential_share_a_poller_others_do_not
 
 async def test_two_event_loops_do_not_share(remote):
     async def take() -> Poller:
-        async with shared_poller("qianfan_default") as seat:
+        async with Seat("qianfan_default") as seat:
             return await seat._take(0)
 
-    async with shared_poller("qianfan_default") as seat:
+    async with Seat("qianfan_default") as seat:
         here = await seat._take(0)
         there = await asyncio.to_thread(lambda: asyncio.run(take()))
         assert there is not here
@@ -196,13 +196,13 @@ async def test_many_triggers_read_the_connection_once_and_use_few_tcp_connection
 
 
 async def test_joins_and_leaves_are_cheap(remote):
-    async with shared_poller("qianfan_default") as first:
+    async with Seat("qianfan_default") as first:
         await first._take(0)
         cost = []
         for _ in range(5):
             start = time.process_time()
             for _ in range(1000):
-                async with shared_poller("qianfan_default") as seat:
+                async with Seat("qianfan_default") as seat:
                     await seat._take(0)
             cost.append((time.process_time() - start) / 1000)
         assert statistics.median(cost) < 0.001
@@ -244,7 +244,7 @@ async def test_the_last_one_out_closes_the_client(remote):
         assert pollers() == [shared]
         assert not shared._client._http.is_closed
         await remote.wait_for(2)
-        assert sum(not look.answer.done() for look in shared._schedule) <= 1
+        assert sum(not look.done() for look in shared._schedule) <= 1
     assert shared._client._http.is_closed
     await assert_nothing_is_left(remote)
 
@@ -334,7 +334,7 @@ async def test_an_error_in_handling_one_touches_no_other(remote, where):
 
     for trigger in (triggers[0], triggers[-1]):
         if where == "log":
-            trigger._log = BrokenLog()
+            trigger.logger = BrokenLog
         else:
             setattr(trigger, where, broken)
     async with running(triggers) as tasks:
@@ -354,11 +354,11 @@ async def test_an_error_in_handling_one_touches_no_other(remote, where):
 @pytest.mark.parametrize("pause", [float("nan"), float("inf"), -1.0])
 async def test_a_pause_that_is_no_number_of_seconds_does_not_upset_the_schedule(remote, pause):
     (task_id,) = remote.job(1)
-    request = one(task_id)
-    async with shared_poller("qianfan_default") as seat:
-        waiting = asyncio.create_task(seat.look(request, 0.1))
+    watched = One(task_id)
+    async with Seat("qianfan_default") as seat:
+        waiting = asyncio.create_task(seat.look(watched, 0.1))
         with pytest.raises(ValueError, match="cannot wait"):
-            await seat.look(request, pause)
+            await seat.look(watched, pause)
         assert (await waiting).task_id == task_id
 
 
@@ -435,11 +435,9 @@ async def test_looks_that_fall_due_while_the_list_is_read_do_not_read_it_again(r
 
 async def test_the_list_is_read_once_in_an_interval_however_rarely_each_wants_to_look(remote):
     triggers = remote.triggers(3)
-    async with shared_poller("qianfan_default") as seat:
+    async with Seat("qianfan_default") as seat:
         start = time.monotonic()
-        looks = [
-            asyncio.create_task(seat.look(trigger.request, 100.0, trigger.listing())) for trigger in triggers
-        ]
+        looks = [asyncio.create_task(seat.look(trigger, 100.0)) for trigger in triggers]
         await asyncio.wait_for(asyncio.gather(*looks), 5)
     assert 0.15 <= time.monotonic() - start < 1
     assert len(remote.calls("DescribeFineTuningTasks")) == 1
@@ -669,11 +667,11 @@ async def test_requests_throttled_together_double_the_silence_once_and_it_recove
     service = Service()
     async with service.poller() as shared:
         service.script = [throttled] * MAX_CONNECTIONS
-        await asyncio.gather(*(shared.look(one(), 0) for _ in range(MAX_CONNECTIONS)))
+        await asyncio.gather(*(shared.look(One(), 0) for _ in range(MAX_CONNECTIONS)))
         assert len(service.sent) == 2 * MAX_CONNECTIONS
         gap = service.sent[MAX_CONNECTIONS] - service.sent[MAX_CONNECTIONS - 1]
         assert 0.09 <= gap < 2
-        await shared.look(one(), 0)
+        await shared.look(One(), 0)
         assert shared._slowdown == 0
 
 
@@ -682,7 +680,7 @@ async def test_throttling_that_lasts_makes_the_silence_longer_up_to_a_bound(monk
     monkeypatch.setattr(poller, "LONGEST_SLOWDOWN", 0.4)
     service = Service(script=[throttled] * 5)
     async with service.poller() as shared:
-        await shared.look(one(), 0)
+        await shared.look(One(), 0)
     gaps = [later - sooner for sooner, later in itertools.pairwise(service.sent)]
     for gap, seconds in zip(gaps, (0.1, 0.2, 0.4, 0.4, 0.4), strict=True):
         assert seconds - 0.01 <= gap < seconds + 0.35
@@ -694,7 +692,7 @@ async def test_a_service_that_is_busy_for_ever_is_told_to_the_trigger(monkeypatc
     service = Service(script=[throttled] * 1000)
     async with service.poller() as shared:
         with pytest.raises(QianfanThrottledError):
-            await shared.look(one(), 0)
+            await shared.look(One(), 0)
     assert len(service.sent) == poller.MAX_THROTTLED + 1
 
 
@@ -703,14 +701,14 @@ async def test_a_retry_after_beyond_all_bounds_does_not_silence_for_ever(monkeyp
     monkeypatch.setattr(poller, "FIRST_SLOWDOWN", 0.01)
     service = Service(script=[lambda: throttled(10**9)])
     async with service.poller() as shared:
-        await asyncio.wait_for(shared.look(one(), 0), 5)
+        await asyncio.wait_for(shared.look(One(), 0), 5)
     assert 0.19 <= service.sent[1] - service.sent[0] < 4
 
 
 async def test_no_request_is_sent_into_a_silence_that_began_while_it_waited_for_its_slot(monkeypatch):
     service = Service(script=[lambda: throttled(1)])
     async with service.poller(max_qps=20) as shared:
-        await asyncio.gather(*(shared.look(one(), 0) for _ in range(8)))
+        await asyncio.gather(*(shared.look(One(), 0) for _ in range(8)))
     assert service.sent[1] - service.sent[0] >= 0.99
     gaps = [later - sooner for sooner, later in itertools.pairwise(service.sent[1:])]
     assert min(gaps) >= 0.045
@@ -721,7 +719,7 @@ async def test_max_qps_is_kept_by_all_together_and_first_come_is_first_served():
     order: list[int] = []
 
     async def look(shared: Poller, number: int) -> None:
-        await shared.look(one(f"task-{number}"), number / 1000)
+        await shared.look(One(f"task-{number}"), number / 1000)
         order.append(number)
 
     async with service.poller(max_qps=50) as shared:
@@ -751,7 +749,7 @@ def most_in_a_second(moments: list[float]) -> int:
 async def test_a_thousand_concurrent_callers_are_served_in_order_and_never_too_fast():
     service = Service()
     async with service.poller(max_qps=500) as shared:
-        await asyncio.gather(*(shared.look(one(f"task-{number}"), 0) for number in range(1000)))
+        await asyncio.gather(*(shared.look(One(f"task-{number}"), 0) for number in range(1000)))
     assert service.asked == [f"task-{number}" for number in range(1000)]
     assert service.sent[-1] - service.sent[0] >= 999 / 500 - 0.05
     assert most_in_a_second(service.sent) <= 525
@@ -863,7 +861,7 @@ async def test_what_the_poller_logs_belongs_to_no_task():
     structlog.contextvars.bind_contextvars(trigger_id="first-come")
     try:
         async with service.poller() as shared:
-            await shared.look(one(), 0)
+            await shared.look(One(), 0)
     finally:
         structlog.contextvars.clear_contextvars()
     assert service.contexts == [{}]
@@ -882,8 +880,17 @@ def throttled(retry_after: int | None = None) -> httpx.Response:
     return answer(body, 429, **headers)
 
 
-def one(task_id: str = "task-1") -> Callable[[], DescribeFineTuningTask]:
-    return lambda: DescribeFineTuningTask(task_id=task_id)
+class One:
+    """A task that no list shows."""
+
+    def __init__(self, task_id: str = "task-1") -> None:
+        self.task_id = task_id
+
+    def request(self) -> DescribeFineTuningTask:
+        return DescribeFineTuningTask(task_id=self.task_id)
+
+    def listing(self) -> None:
+        return None
 
 
 class Service:
@@ -923,7 +930,7 @@ class Service:
 async def test_answers_go_to_those_who_asked(number):
     service = Service()
     async with service.poller() as shared:
-        found = await asyncio.gather(*(shared.look(one(f"task-{n}"), 0.01) for n in range(number * 20)))
+        found = await asyncio.gather(*(shared.look(One(f"task-{n}"), 0.01) for n in range(number * 20)))
     assert [task.task_id for task in found] == [f"task-{n}" for n in range(number * 20)]
 
 
@@ -932,7 +939,7 @@ async def test_a_look_is_sent_when_it_is_due_not_when_its_turn_came_first():
     async with service.poller() as shared:
         start = time.monotonic()
         pauses = [0.4, 0.1, 0.3, 0.0, 0.2]
-        await asyncio.gather(*(shared.look(one(f"task-{pause}"), pause) for pause in pauses))
+        await asyncio.gather(*(shared.look(One(f"task-{pause}"), pause) for pause in pauses))
     assert service.asked == [f"task-{pause}" for pause in sorted(pauses)]
     for moment, pause in zip(service.sent, sorted(pauses), strict=True):
         assert pause <= moment - start < pause + 0.3
@@ -945,7 +952,7 @@ async def test_a_connection_that_fails_is_told_to_the_one_that_asked():
     service = Service(script=[refuse, lambda: answer({}, 500)])
     async with service.poller() as shared:
         outcomes = await asyncio.gather(
-            *(shared.look(one(f"task-{n}"), n / 20) for n in range(3)), return_exceptions=True
+            *(shared.look(One(f"task-{n}"), n / 20) for n in range(3)), return_exceptions=True
         )
     assert [type(outcome) for outcome in outcomes[:2]] == [QianfanConnectionError, QianfanServerError]
     assert outcomes[2].task_id == "task-2"

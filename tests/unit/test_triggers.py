@@ -26,7 +26,7 @@ from airflow_qianfan.triggers import finetuning
 from airflow_qianfan.triggers.base import MAX_BACKOFF, MAX_REFUSED, Observation, ProgressLog, output_of
 from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
 from airflow_qianfan.triggers.model import QianfanModelTrigger
-from airflow_qianfan.triggers.poller import Poller
+from airflow_qianfan.triggers.poller import Poller, Watched
 
 DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
 HOUR = 3600.0
@@ -102,9 +102,9 @@ def pauses(monkeypatch):
     asked: list[float] = []
     look = Poller.look
 
-    async def look_at_once(self: Poller, request: Any, pause: float, listing: Any = None) -> Any:
+    def look_at_once(self: Poller, watched: Watched, pause: float) -> asyncio.Future[Any]:
         asked.append(pause)
-        return await look(self, request, 0.0, listing)
+        return look(self, watched, 0.0)
 
     monkeypatch.setattr(Poller, "look", look_at_once)
     monkeypatch.setattr("airflow_qianfan.triggers.poller.FIRST_SLOWDOWN", 0.01)
