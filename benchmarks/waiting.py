@@ -169,17 +169,10 @@ def _thousand() -> tuple[dict[str, Figures], str]:
 def _ten_thousand() -> dict[str, Figures]:
     """All start at once, as after the restart of a triggerer."""
     found = {name: Figures(10_000, 30.0) for name in ("ours", "ours/job", "databricks")}
-    # Both of ours together, the other by itself: it needs a core of its own.
-    for names in (("ours", "ours/job"), ("databricks",)):
-        with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
-            waiters = {
-                name: stack.enter_context(_waiters(name, 10_000, 30.0, at_once=True)) for name in names
-            }
-            list(pool.map(lambda name, w=waiters: _start(w[name], found[name]), names))
-            for name, answer in zip(
-                names, pool.map(lambda name, w=waiters: w[name].window(30.0), names), strict=True
-            ):
-                found[name].windows.append(answer)
+    for name, figures in found.items():
+        with _waiters(name, 10_000, 30.0, at_once=True) as waiters:
+            _start(waiters, figures)
+            figures.windows.append(waiters.window(30.0))
     return found
 
 
@@ -244,13 +237,20 @@ def _goals(hundred: dict[str, Figures], thousand: dict[str, Figures], most: dict
         theirs = min(thousand[peer].cpu / thousand[peer].requests for peer in PEERS)
         goals += [
             Goal(
-                f"{NAMES[mine]}: at least 5 × less CPU per waiting training than the best peer",
-                f"{fast:.1f} × at 1 s for 30 s and 1,000 waiting; {real:.1f} × at 30 s and 10,000 waiting",
-                min(fast, real) >= 5,
+                f"{NAMES[mine]}: at least 5 × less CPU per waiting training than the best peer, at the real "
+                "interval and 10,000 waiting",
+                f"{real:.1f} ×",
+                real >= 5,
+                f"{most[mine].collecting:.0%} of it is garbage collection",
+            ),
+            Goal(
+                f"{NAMES[mine]}: the same at 1 s for 30 s and 1,000 waiting",
+                f"{fast:.1f} ×",
+                fast >= 5,
                 f"{'one list call with its 100 rows' if mine == 'ours/job' else 'one request'} costs "
-                f"{per_request:.2f} ms at 1,000 waiting, one of the best peer {theirs:.2f} ms; a bare "
-                f"request of httpx costs {floor:.2f} ms; at 10,000 waiting, garbage collection is "
-                f"{most[mine].collecting:.0%} of ours",
+                f"{per_request:.2f} ms, one of the best peer {theirs:.2f} ms, over connections that are kept "
+                f"busy and another HTTP library; a bare request of httpx costs {floor:.2f} ms, and "
+                f"{thousand[mine].requests:.3f} of them {floor * thousand[mine].requests:.3f} ms",
             ),
             Goal(
                 f"{NAMES[mine]}: at least 5 × less memory per waiting training than the best peer",
@@ -293,13 +293,13 @@ def run() -> Section:
         _table(
             "10,000 waiting",
             most,
-            "The real interval of 30 s. All start at once, as after a restart; the figures are those of the "
-            "30 s after all have been asked once, in which planned looks are rarer than in the long run; "
-            "the goals take the number of requests from the table above. Ours ran side by side, one window "
-            "each. Of the peers only Databricks', the cheapest, were started: 10,000 of SageMaker's would "
-            f"need about {thousand['sagemaker'].memory * 10_000 / 2**20:.0f} GiB, dbt Cloud's were left out "
-            "for time. At this interval Databricks' triggers connect anew for each request, which an "
-            "interval of 1 s hides." + _errors((hundred, thousand, most)),
+            "The real interval of 30 s. All start at once, as after a restart; the figures are those of one "
+            "window of 30 s after all have been asked once, in which planned looks are rarer than in the "
+            "long run; the goals take the number of requests from the table above. Of the peers only "
+            "Databricks', the cheapest, were started: 10,000 of SageMaker's would need about "
+            f"{thousand['sagemaker'].memory * 10_000 / 2**20:.0f} GiB, dbt Cloud's were left out for time. "
+            "At this interval Databricks' triggers connect anew for each request, which an interval of 1 s "
+            "hides." + _errors((hundred, thousand, most)),
         ),
     ]
     return Section("Waiting", tables, _goals(hundred, thousand, most), profile)

@@ -78,16 +78,18 @@ class _Registry:
         """Return the poller, which is started by the first that joins."""
         from airflow_qianfan.api.client import AsyncQianfanClient
 
-        async with self._opening:
-            if config not in self._pollers:
-                # Reading the certificates takes longer than an event loop should wait.
-                client = await asyncio.to_thread(
-                    AsyncQianfanClient, replace(config, max_qps=None), max_connections=MAX_CONNECTIONS
-                )
-                self._pollers[config] = (Poller(client, config.max_qps), 0)
-            poller, count = self._pollers[config]
-            self._pollers[config] = (poller, count + 1)
-            return poller
+        # Most find it open, and need not queue.
+        if config not in self._pollers:
+            async with self._opening:
+                if config not in self._pollers:
+                    # Reading the certificates takes longer than an event loop should wait.
+                    client = await asyncio.to_thread(
+                        AsyncQianfanClient, replace(config, max_qps=None), max_connections=MAX_CONNECTIONS
+                    )
+                    self._pollers[config] = (Poller(client, config.max_qps), 0)
+        poller, count = self._pollers[config]
+        self._pollers[config] = (poller, count + 1)
+        return poller
 
     async def leave(self, config: QianfanConfig) -> None:
         """Leave the poller, which is closed by the last that leaves."""

@@ -5,6 +5,7 @@ import gc
 import itertools
 import json
 import logging
+import math
 import random
 import statistics
 import time
@@ -374,7 +375,8 @@ async def test_a_failing_request_touches_no_other(remote):
         assert {event["status"] for event in await asyncio.gather(*tasks[:-1])} == {"success"}
 
 
-async def test_a_request_that_hangs_holds_up_no_other(remote):
+async def test_a_request_that_hangs_holds_up_no_other(remote, monkeypatch):
+    monkeypatch.setattr(poller, "PATIENCE", 0.001)
     remote.emulator.fail_next("DescribeFineTuningTask", kind="timeout", seconds=4, count=None)
     hanging = [
         QianfanFineTuningTaskTrigger(fine_tuning_task_id=task_id, poll_interval=0.01)
@@ -490,7 +492,7 @@ async def test_a_task_that_the_list_does_not_show_is_asked_for_by_itself(remote,
 
 @pytest.mark.parametrize("number", [100, 101, 250])
 async def test_a_list_of_several_pages_is_read_to_its_end(remote, number):
-    triggers = remote.triggers(number, poll_interval=5.0)
+    triggers = remote.triggers(number, poll_interval=30.0)
     remote.emulator.advance(2 * HOUR)
     before = len(remote.emulator.journal)
     events = await asyncio.wait_for(asyncio.gather(*map(event_of, triggers)), 20)
@@ -664,6 +666,7 @@ async def test_a_throttled_request_silences_all_for_as_long_as_the_service_asks(
 
 async def test_requests_throttled_together_double_the_silence_once_and_it_recovers(monkeypatch):
     monkeypatch.setattr(poller, "FIRST_SLOWDOWN", 0.1)
+    monkeypatch.setattr(poller, "PATIENCE", 0.0)
     service = Service()
     async with service.poller() as shared:
         service.script = [throttled] * MAX_CONNECTIONS
@@ -896,8 +899,11 @@ class One:
 class Service:
     """Answers that a task is running, unless a script says otherwise; notes when it was asked for what."""
 
-    def __init__(self, script: list[Callable[[], httpx.Response]] | None = None) -> None:
+    def __init__(
+        self, script: list[Callable[[], httpx.Response]] | None = None, seconds: float = 0.005
+    ) -> None:
         self.script = script or []
+        self.seconds = seconds
         self.sent: list[float] = []
         self.asked: list[str] = []
         self.contexts: list[dict[str, Any]] = []
@@ -908,7 +914,7 @@ class Service:
         body = json.loads(request.content)
         self.asked.append(body["taskId"])
         scripted = self.script.pop(0) if self.script else None
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(self.seconds)
         if scripted is not None:
             return scripted()
         return answer({"requestId": "r", "result": {"taskId": body["taskId"], "runStatus": "Running"}})
@@ -943,6 +949,36 @@ async def test_a_look_is_sent_when_it_is_due_not_when_its_turn_came_first():
     assert service.asked == [f"task-{pause}" for pause in sorted(pauses)]
     for moment, pause in zip(service.sent, sorted(pauses), strict=True):
         assert pause <= moment - start < pause + 0.3
+
+
+async def test_what_is_due_takes_another_connection_only_where_the_others_do_not_keep_up(monkeypatch):
+    monkeypatch.setattr(poller, "PATIENCE", 0.2)
+    service = Service(seconds=0.5)
+    async with service.poller() as shared:
+        start = time.monotonic()
+        await asyncio.gather(*(shared.look(One(), 0) for _ in range(5)))
+    # The fourth would wait for three, 0.6 s, but the first has ended by then; so the fifth waits for three.
+    for moment, due in zip(service.sent, (0, 0.2, 0.4, 0.5, 0.6), strict=True):
+        assert due - 0.01 <= moment - start < due + 0.15
+
+
+async def test_long_pauses_end_together_at_whole_seconds_but_none_of_them_late(monkeypatch):
+    monkeypatch.setattr(poller, "WHOLE_SECONDS_FROM", 1.0)
+    service = Service()
+    async with service.poller() as shared:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        ends = []
+
+        async def look(pause: float) -> None:
+            await shared.look(One(), pause)
+            ends.append((loop.time(), start + pause))
+
+        await asyncio.gather(*(look(pause) for pause in (1.0, 1.3, 1.6, 1.9, 2.2, 2.5)))
+    assert len({math.floor(moment) for moment, _ in ends}) <= 3
+    for moment, latest in ends:
+        assert moment % 1 < 0.2
+        assert latest - 1 <= moment < latest + 0.2
 
 
 async def test_a_connection_that_fails_is_told_to_the_one_that_asked():
