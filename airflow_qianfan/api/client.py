@@ -91,9 +91,20 @@ class QianfanClient:
 
     def _send(self, exchange: Exchange) -> dict[str, Any]:
         try:
-            return Retrying(**exchange.retry_policy())(self._attempt, exchange)
+            try:
+                return self._attempt(exchange)
+            except QianfanError as error:
+                # Nearly all calls succeed at once, and tenacity takes a tenth of the time of such a call.
+                failed = [error]
+            return Retrying(**exchange.retry_policy())(self._repeat, exchange, failed)
         except QianfanError as error:
             raise exchange.final(error)  # noqa: B904 - it sets its cause itself
+
+    def _repeat(self, exchange: Exchange, failed: list[QianfanError]) -> dict[str, Any]:
+        """Fail as the first attempt did, then try again each time."""
+        if failed:
+            raise failed.pop()
+        return self._attempt(exchange)
 
     def _attempt(self, exchange: Exchange) -> dict[str, Any]:
         if (pause := self._pace.next_slot()) > 0:
@@ -158,9 +169,20 @@ class AsyncQianfanClient:
 
     async def _send(self, exchange: Exchange) -> dict[str, Any]:
         try:
-            return await AsyncRetrying(**exchange.retry_policy())(self._attempt, exchange)
+            try:
+                return await self._attempt(exchange)
+            except QianfanError as error:
+                # Nearly all calls succeed at once, and tenacity takes a tenth of the time of such a call.
+                failed = [error]
+            return await AsyncRetrying(**exchange.retry_policy())(self._repeat, exchange, failed)
         except QianfanError as error:
             raise exchange.final(error)  # noqa: B904 - it sets its cause itself
+
+    async def _repeat(self, exchange: Exchange, failed: list[QianfanError]) -> dict[str, Any]:
+        """Fail as the first attempt did, then try again each time."""
+        if failed:
+            raise failed.pop()
+        return await self._attempt(exchange)
 
     async def _attempt(self, exchange: Exchange) -> dict[str, Any]:
         if (pause := self._pace.next_slot()) > 0:
