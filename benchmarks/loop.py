@@ -81,10 +81,11 @@ class Loop:
         self.setup = setup
         self._make = _FACTORIES[setup.kind](setup)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._forget = self._tasks.discard
         self._lags: list[float] = []
         self._delays: list[float] = []
         self._errors: list[str] = []
-        self._idle_cpu = self._memory = 0.0
+        self._idle_cpu = self._idle_collection = self._memory = 0.0
         self._process = psutil.Process()
         self._collecting = self._longest_collection = 0.0
         self._collecting_cpu = self._collections_cpu = 0.0
@@ -100,6 +101,9 @@ class Loop:
         await asyncio.sleep(1.0)
         self._idle_cpu = time.process_time() - before
         gc.collect()
+        self._longest_collection = 0.0
+        gc.collect()
+        self._idle_collection = self._longest_collection
         self._memory = self._process.memory_info().rss
         await asyncio.sleep(2 * TICK)
         self._lags.clear()
@@ -132,6 +136,7 @@ class Loop:
             "p99": lags[int(len(lags) * 0.99)] if lags else 0.0,
             "gc_cpu": self._collections_cpu - collections,
             "gc": self._longest_collection,
+            "gc_idle": self._idle_collection,
             "worst": lags[-1] if lags else 0.0,
             "delays": list(self._delays),
             "errors": self._errors[:3],
@@ -150,7 +155,7 @@ class Loop:
         job = job_of(number, self.setup.seconds) if shared else f"job-of-{number}"
         task = asyncio.create_task(self._wait(Training(number, self.setup.seconds), job))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget)
         return task
 
     async def _wait(self, training: Training, job: str) -> None:

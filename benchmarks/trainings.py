@@ -15,7 +15,7 @@ PER_JOB = 100
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Training:
     """One run that waits for resources, shows progress, and ends.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
-import itertools
 import logging
 import math
 import random
@@ -88,12 +87,11 @@ class Watched(Protocol):
 class _Look(asyncio.Future[Any]):
     """The answer that a trigger waits for. In the schedule, what falls due first comes first."""
 
-    __slots__ = ("due", "is_alone", "key", "number", "row_id", "throttled", "watched")
+    __slots__ = ("due", "is_alone", "key", "row_id", "throttled", "watched")
 
-    def __init__(self, watched: Watched, number: int) -> None:
+    def __init__(self, watched: Watched) -> None:
         super().__init__()
         self.watched = watched
-        self.number = number
         self.due = 0.0
         self.key: str | None = None
         self.row_id: str | None = None
@@ -102,7 +100,7 @@ class _Look(asyncio.Future[Any]):
         self.throttled = 0
 
     def __lt__(self, other: _Look) -> bool:
-        return (self.due, self.number) < (other.due, other.number)
+        return self.due < other.due
 
 
 class Poller:
@@ -118,7 +116,6 @@ class Poller:
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._schedule: list[_Look] = []
-        self._numbers = itertools.count()
         # For each list: the looks that it answers, those of them that fall due while it is being read, and
         # until when it is not used.
         self._groups: dict[str, set[_Look]] = {}
@@ -142,7 +139,7 @@ class Poller:
         if not 0 <= pause < math.inf:
             raise ValueError(f"cannot wait {pause} s")
         now, listing = self._loop.time(), watched.listing()
-        look = _Look(watched, next(self._numbers))
+        look = _Look(watched)
         if listing is not None:
             look.key, look.row_id, look.is_alone = listing.key, listing.row_id, False
             group = self._groups.setdefault(listing.key, set())
