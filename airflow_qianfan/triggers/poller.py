@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
+import itertools
 import logging
 import math
 import random
@@ -34,8 +35,9 @@ MAX_CONNECTIONS = 10
 """TCP connections, and requests under way, at most."""
 
 PATIENCE = 0.1
-"""Seconds for which what is due waits for each request that is under way, before it takes another connection:
-each open one makes all requests dearer, and one mostly serves thousands of trainings."""
+"""Seconds for which what is due waits for each request that is under way, before it takes another connection.
+Each open one makes all requests dearer, and one is usually enough for thousands. The last one is taken after
+0.9 s."""
 
 FIRST_SLOWDOWN = 1.0
 LONGEST_SLOWDOWN = 60.0
@@ -50,9 +52,8 @@ MAX_THROTTLED = 10
 DETAIL_SHARE = 0.5
 """Share of the list calls that are followed by one detail call, since a list shows no progress."""
 
-WHOLE_SECONDS_FROM = 16.0
-"""Pauses of at least so many seconds end at a whole second of the loop's clock: what is sent together costs a
-third less than what the triggerer wakes up for one by one."""
+MOST_STALE = 1.2
+"""How many looks the schedule holds for each that is waited for, at most."""
 
 LIST_REST = 600.0
 """Seconds for which a list is not used after it could not be read; its objects are asked for one by one."""
@@ -87,12 +88,13 @@ class Watched(Protocol):
 class _Look(asyncio.Future[Any]):
     """The answer that a trigger waits for. In the schedule, what falls due first comes first."""
 
-    __slots__ = ("due", "is_alone", "key", "row_id", "throttled", "watched")
+    __slots__ = ("due", "is_alone", "key", "number", "row_id", "throttled", "watched")
 
-    def __init__(self, watched: Watched) -> None:
+    def __init__(self, watched: Watched, due: float, number: int) -> None:
         super().__init__()
         self.watched = watched
-        self.due = 0.0
+        self.due = due
+        self.number = number
         self.key: str | None = None
         self.row_id: str | None = None
         self.is_alone = True
@@ -100,7 +102,7 @@ class _Look(asyncio.Future[Any]):
         self.throttled = 0
 
     def __lt__(self, other: _Look) -> bool:
-        return self.due < other.due
+        return (self.due, self.number) < (other.due, other.number)
 
 
 class Poller:
@@ -116,9 +118,11 @@ class Poller:
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._schedule: list[_Look] = []
-        # For each list: the looks that it answers, those of them that fall due while it is being read, and
-        # until when it is not used.
-        self._groups: dict[str, set[_Look]] = {}
+        self._waiting = 0
+        self._numbers = itertools.count()
+        # For each list: the looks that it answers, which take turns; those of them that fall due while it is
+        # being read; and until when it is not used.
+        self._groups: dict[str, dict[_Look, None]] = {}
         self._late: dict[str, list[_Look]] = {}
         self._resting: dict[str, float] = {}
         self._under_way: set[asyncio.Task[None]] = set()
@@ -128,35 +132,52 @@ class Poller:
         self._slowdown = 0.0
         self._silent_until = 0.0
 
-    def look(self, watched: Watched, pause: float) -> asyncio.Future[Any]:
+    def look(self, watched: Watched, pause: float) -> _Look:
         """Return what will hold what an object's request, or its row in a list, shows after a pause.
 
         :param watched: the object.
         :param pause: seconds to wait before; another object's turn may make it shorter.
-        :return: to be awaited; it raises a :class:`QianfanError` where the look fails.
+        :return: to be awaited, and then to be left; it raises a :class:`QianfanError` where the look fails.
         :raises ValueError: the pause is no number of seconds; it would upset the schedule of all.
         """
         if not 0 <= pause < math.inf:
             raise ValueError(f"cannot wait {pause} s")
         now, listing = self._loop.time(), watched.listing()
-        look = _Look(watched)
+        look = _Look(watched, now + pause, next(self._numbers))
         if listing is not None:
             look.key, look.row_id, look.is_alone = listing.key, listing.row_id, False
-            group = self._groups.setdefault(listing.key, set())
-            if not self._is_resting(listing.key) and any(not other.done() for other in group):
-                pause = min(pause, listing.interval)
-            group.add(look)
-        look.due = now + pause if pause < WHOLE_SECONDS_FROM else float(math.floor(now + pause))
+            group = self._groups.setdefault(listing.key, {})
+            if group and not self._is_resting(listing.key):
+                look.due = min(look.due, now + listing.interval)
+            group[look] = None
+        self._waiting += 1
         self._put(look)
         return look
 
+    def leave(self, look: _Look) -> None:
+        """Forget a look that nobody awaits any longer."""
+        look.cancel()
+        self._waiting -= 1
+        if look.key is not None:
+            group = self._groups[look.key]
+            del group[look]
+            if not group:
+                del self._groups[look.key]
+                self._resting.pop(look.key, None)
+        # Those that were answered before they fell due hold their answers, which are many times their size.
+        if len(self._schedule) > MOST_STALE * self._waiting + MAX_CONNECTIONS:
+            self._schedule = [other for other in self._schedule if not other.done()]
+            heapq.heapify(self._schedule)
+
     async def aclose(self) -> None:
         """Stop, and close the connections."""
-        self._schedule.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        for looks in (self._schedule, *self._late.values()):
+            looks.clear()
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
-        self._hand_out()
         await self._client.aclose()
 
     def _put(self, look: _Look) -> None:
@@ -182,19 +203,10 @@ class Poller:
     def _next_due(self) -> float:
         # Those that were answered early, or whose triggers were cancelled.
         while self._schedule and self._schedule[0].done():
-            self._leave(heapq.heappop(self._schedule))
+            heapq.heappop(self._schedule)
         if not self._schedule or len(self._under_way) >= MAX_CONNECTIONS:
             return math.inf
         return max(self._schedule[0].due, self._silent_until) + len(self._under_way) * PATIENCE
-
-    def _leave(self, look: _Look) -> None:
-        group = self._groups.get(look.key or "")
-        if group is None:
-            return
-        group.discard(look)
-        if not group and look.key is not None:
-            del self._groups[look.key]
-            self._resting.pop(look.key, None)
 
     async def _answer(self, look: _Look) -> None:
         try:
@@ -202,16 +214,15 @@ class Poller:
         except Exception as error:
             if not look.done():
                 look.set_exception(error)
-        if look.done():
-            self._leave(look)
 
     async def _ask(self, look: _Look) -> None:
         if look.key in self._late and not look.is_alone:
             self._late[look.key].append(look)
             return
         try:
-            if self._is_one_of_many(look) and (listing := look.watched.listing()) is not None:
-                await self._ask_for_all(look, listing)
+            key = self._key_of_many(look)
+            if key is not None and (listing := look.watched.listing()) is not None:
+                await self._ask_for_all(look, key, listing.request())
             if not look.done():
                 result = await self._send(look.watched.request())
                 if not look.done():
@@ -223,28 +234,26 @@ class Poller:
             look.due = self._loop.time()
             self._put(look)
 
-    def _is_one_of_many(self, look: _Look) -> bool:
+    def _key_of_many(self, look: _Look) -> str | None:
         if look.key is None or look.is_alone or self._is_resting(look.key):
-            return False
-        return sum(not other.done() for other in self._groups.get(look.key, ())) > 1
+            return None
+        return look.key if len(self._groups.get(look.key, ())) > 1 else None
 
     def _is_resting(self, key: str) -> bool:
         return self._resting.get(key, -math.inf) > self._loop.time()
 
-    async def _ask_for_all(self, look: _Look, listing: Listing) -> None:
+    async def _ask_for_all(self, look: _Look, key: str, request: Action[Page]) -> None:
         """Answer what a list shows. What it does not show stays unanswered and is asked for by itself."""
-        members = list(self._groups[listing.key])
-        self._late[listing.key] = []
+        members = list(self._groups[key])
+        self._late[key] = []
         try:
-            rows = await self._rows_of(listing.request())
+            rows = await self._rows_of(request)
         except (QianfanThrottledError, QianfanAuthenticationError):
             # The same would happen to each.
             raise
         except QianfanError as error:
-            log.warning(
-                "Cannot list what belongs to %s, so each is asked for by itself: %s", listing.key, error
-            )
-            self._resting[listing.key] = self._loop.time() + LIST_REST
+            log.warning("Cannot list what belongs to %s, so each is asked for by itself: %s", key, error)
+            self._resting[key] = self._loop.time() + LIST_REST
         else:
             for member in members:
                 row = rows.get(member.row_id)
@@ -254,9 +263,8 @@ class Poller:
                     continue
                 elif not member.done():
                     member.set_result(row)
-                    self._leave(member)
         finally:
-            for late in self._late.pop(listing.key):
+            for late in self._late.pop(key):
                 self._put(late)
 
     async def _rows_of(self, request: Action[Page]) -> dict[str | None, Any]:

@@ -144,14 +144,19 @@ class Seat:
         :raises QianfanError: the look failed, or the connection cannot be used.
         """
         poller = await self._take(time.monotonic() - CONFIG_SECONDS)
-        try:
-            return await poller.look(watched, pause)
-        except QianfanAuthenticationError:
+        while True:
+            look = poller.look(watched, pause)
+            try:
+                return await look
+            except QianfanAuthenticationError as error:
+                refusal = error
+            finally:
+                poller.leave(look)
             # Perhaps the key was changed in the connection in the meantime.
             changed = await self._take(time.monotonic())
             if changed is poller:
-                raise
-            return await changed.look(watched, 0)
+                raise refusal
+            poller, pause = changed, 0.0
 
     async def _take(self, not_older_than: float) -> Poller:
         config = await self._registry.config(self._conn_id, not_older_than=not_older_than)

@@ -5,7 +5,6 @@ import gc
 import itertools
 import json
 import logging
-import math
 import random
 import statistics
 import time
@@ -21,7 +20,7 @@ import psutil
 import pytest
 import structlog
 
-from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTask
+from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTask, DescribeFineTuningTasks
 from airflow_qianfan.api.client import AsyncQianfanClient
 from airflow_qianfan.api.config import QianfanConfig
 from airflow_qianfan.api.exchange import Pace
@@ -31,7 +30,7 @@ from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers import base, poller, sharing
 from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
 from airflow_qianfan.triggers.model import QianfanModelTrigger
-from airflow_qianfan.triggers.poller import MAX_CONNECTIONS, Poller
+from airflow_qianfan.triggers.poller import MAX_CONNECTIONS, Listing, Poller
 from airflow_qianfan.triggers.sharing import Seat
 
 HOUR = 3600.0
@@ -375,17 +374,17 @@ async def test_a_failing_request_touches_no_other(remote):
         assert {event["status"] for event in await asyncio.gather(*tasks[:-1])} == {"success"}
 
 
-async def test_a_request_that_hangs_holds_up_no_other(remote, monkeypatch):
-    monkeypatch.setattr(poller, "PATIENCE", 0.001)
-    remote.emulator.fail_next("DescribeFineTuningTask", kind="timeout", seconds=4, count=None)
+async def test_requests_that_hang_hold_up_no_other_for_long(remote):
+    remote.emulator.fail_next("DescribeFineTuningTask", kind="timeout", seconds=8, count=None)
     hanging = [
         QianfanFineTuningTaskTrigger(fine_tuning_task_id=task_id, poll_interval=0.01)
         for task_id in remote.job(MAX_CONNECTIONS - 1)
     ]
     async with running([*hanging, *remote.singles(5)]):
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.0)
         before = len(remote.calls("DescribeModel"))
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(4.0)
+        # Each of the five waits for the nine that hang, and not for their end.
         assert len(remote.calls("DescribeModel")) - before >= 15
 
 
@@ -892,8 +891,22 @@ class One:
     def request(self) -> DescribeFineTuningTask:
         return DescribeFineTuningTask(task_id=self.task_id)
 
-    def listing(self) -> None:
+    def listing(self) -> Listing | None:
         return None
+
+
+class Member(One):
+    """A task that a list shows together with others."""
+
+    job_id = "job-1"
+
+    def listing(self) -> Listing:
+        return Listing(
+            key=self.job_id,
+            request=lambda: DescribeFineTuningTasks(job_id=self.job_id),
+            row_id=self.task_id,
+            interval=0.02,
+        )
 
 
 class Service:
@@ -912,8 +925,14 @@ class Service:
         self.sent.append(time.monotonic())
         self.contexts.append(structlog.contextvars.get_contextvars())
         body = json.loads(request.content)
-        self.asked.append(body["taskId"])
         scripted = self.script.pop(0) if self.script else None
+        if "jobId" in body:
+            await asyncio.sleep(self.seconds)
+            rows = [{"taskId": f"task-{n}", "runStatus": "Running"} for n in range(300)]
+            return answer(
+                {"requestId": "r", "result": {"taskList": rows, "pageInfo": {"isTruncated": False}}}
+            )
+        self.asked.append(body["taskId"])
         await asyncio.sleep(self.seconds)
         if scripted is not None:
             return scripted()
@@ -962,23 +981,57 @@ async def test_what_is_due_takes_another_connection_only_where_the_others_do_not
         assert due - 0.01 <= moment - start < due + 0.15
 
 
-async def test_long_pauses_end_together_at_whole_seconds_but_none_of_them_late(monkeypatch):
-    monkeypatch.setattr(poller, "WHOLE_SECONDS_FROM", 1.0)
+async def test_members_of_a_job_are_asked_for_their_progress_in_turn(monkeypatch):
+    """However many fall due at the same moment."""
+    monkeypatch.setattr(poller, "DETAIL_SHARE", 1.0)
     service = Service()
     async with service.poller() as shared:
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        ends = []
 
-        async def look(pause: float) -> None:
-            await shared.look(One(), pause)
-            ends.append((loop.time(), start + pause))
+        async def watch(member: Member) -> None:
+            while len(service.asked) < 60:
+                look = shared.look(member, 0.01)
+                try:
+                    await look
+                finally:
+                    shared.leave(look)
 
-        await asyncio.gather(*(look(pause) for pause in (1.0, 1.3, 1.6, 1.9, 2.2, 2.5)))
-    assert len({math.floor(moment) for moment, _ in ends}) <= 3
-    for moment, latest in ends:
-        assert moment % 1 < 0.2
-        assert latest - 1 <= moment < latest + 0.2
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(watch(Member(f"task-{n}")) for n in range(20)))
+        assert not shared._groups
+    assert min(Counter(service.asked[:60]).values()) >= 2
+    assert len(set(service.asked[:60])) == 20
+
+
+async def test_a_schedule_holds_few_answers_of_those_that_fall_due_much_later():
+    service = Service()
+    async with service.poller() as shared:
+        looks = [shared.look(Member(f"task-{n}"), 500) for n in range(200)]
+        looks.append(shared.look(Member("task-200"), 0))
+        for look in looks:
+            await look
+            shared.leave(look)
+        assert len(shared._schedule) <= MAX_CONNECTIONS
+
+
+async def test_a_poller_that_is_closed_while_a_list_is_read_starts_nothing_more():
+    service = Service(seconds=1.0)
+    async with service.poller() as shared:
+        looks = [shared.look(Member(f"task-{n}"), 0.01 * n) for n in range(20)]
+        await asyncio.sleep(0.5)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert not shared._schedule
+    for look in looks:
+        look.cancel()
+
+
+async def test_an_object_that_moves_to_another_list_while_it_waits_is_answered_all_the_same():
+    service = Service()
+    moving = Member("task-0")
+    async with service.poller() as shared:
+        looks = [shared.look(moving, 0.02), *(shared.look(Member(f"task-{n}"), 5) for n in (1, 2))]
+        moving.job_id = "job-2"
+        found = await asyncio.wait_for(asyncio.gather(*looks), 5)
+    assert [task.task_id for task in found] == ["task-0", "task-1", "task-2"]
 
 
 async def test_a_connection_that_fails_is_told_to_the_one_that_asked():

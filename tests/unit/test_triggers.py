@@ -18,12 +18,20 @@ from airflow_qianfan.emulator import QianfanEmulator
 from airflow_qianfan.exceptions import (
     QianfanPollError,
     QianfanPollRefusedError,
+    QianfanServerError,
     QianfanTerminalStateError,
     QianfanWaitTimeoutError,
 )
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers import finetuning
-from airflow_qianfan.triggers.base import MAX_BACKOFF, MAX_REFUSED, Observation, ProgressLog, output_of
+from airflow_qianfan.triggers.base import (
+    MAX_BACKOFF,
+    MAX_REFUSED,
+    Observation,
+    ProgressLog,
+    Watch,
+    output_of,
+)
 from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
 from airflow_qianfan.triggers.model import QianfanModelTrigger
 from airflow_qianfan.triggers.poller import Poller, Watched
@@ -220,8 +228,29 @@ async def test_the_first_look_comes_within_a_poll_interval_the_others_one_apart_
     await event_of(trigger)
     assert len(pauses) == 31
     assert 0 <= pauses[0] <= 100
-    assert all(90 <= seconds <= 110 for seconds in pauses[1:])
-    assert len(set(pauses)) > 20
+    assert all(90 <= seconds <= 111 for seconds in pauses[1:])
+    assert len({round(seconds) for seconds in pauses}) > 5
+
+
+@pytest.mark.parametrize("asked", [None, 20.0, 47.3])
+def test_long_pauses_end_at_whole_seconds_and_are_never_shorter_for_it(asked):
+    watch = Watch(QianfanModelTrigger(model_id="amv-1", poll_interval=30.0), logging.getLogger("test"))
+    if asked is not None:
+        watch.failed(QianfanServerError("busy", action="DescribeModel", retry_after=asked))
+    for _ in range(50):
+        now = time.time()
+        pause = watch.pause()
+        end = now + pause
+        assert max(asked or 0.0, 27.0) <= pause < max(asked or 0.0, 33.0) + 1.01
+        assert abs(end - round(end)) < 0.01
+
+
+def test_short_pauses_and_the_last_one_before_a_deadline_end_at_no_whole_second():
+    log = logging.getLogger("test")
+    short = Watch(QianfanModelTrigger(model_id="amv-1", poll_interval=1.0), log)
+    assert all(0.9 <= short.pause() <= 1.1 for _ in range(50))
+    last = Watch(QianfanModelTrigger(model_id="amv-1", poll_interval=30.0, deadline=time.time() + 20.4), log)
+    assert all(20.3 <= last.pause() <= 20.4 for _ in range(50))
 
 
 async def test_the_first_looks_of_many_triggers_are_spread(remote, pauses):
