@@ -253,7 +253,8 @@ class Poller:
             raise
         except QianfanError as error:
             log.warning("Cannot list what belongs to %s, so each is asked for by itself: %s", key, error)
-            self._resting[key] = self._loop.time() + LIST_REST
+            if key in self._groups:
+                self._resting[key] = self._loop.time() + LIST_REST
         else:
             for member in members:
                 row = rows.get(member.row_id)
