@@ -6,7 +6,6 @@ look costs one call; the delay is the time from the end of the training to the l
 
 from __future__ import annotations
 
-import math
 import random
 import statistics
 from bisect import bisect
@@ -130,7 +129,7 @@ def planned(run: Run, rng: random.Random) -> tuple[int, float]:
             last = (age, progress)
         pause = next_pause(age, progress, SHORTEST, LONGEST, speed=speed if progress is not None else 0.0)
         # Long pauses end at whole seconds.
-        age = float(math.ceil(age + pause * rng.uniform(0.9, 1.1)))
+        age = float(round(age + pause * rng.uniform(0.9, 1.1)))
         calls += 1
     return calls, age - run.end
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import time
 from abc import abstractmethod
@@ -42,8 +41,8 @@ LAST_LOOK = 10.0
 """Seconds after the deadline for which a look that is under way is waited for."""
 
 WHOLE_SECONDS_FROM = 16.0
-"""Pauses of at least so many seconds end at a whole second: looks that are sent together cost a third less
-than looks for which a triggerer wakes up one by one."""
+"""Planned pauses of at least so many seconds end at the nearest whole second: looks that are sent together cost
+a third less than looks for which a triggerer wakes up one by one."""
 
 MAX_REFUSED = 3
 """How many looks in a row may be refused before it is believed: see :meth:`Watch.failed`."""
@@ -354,11 +353,11 @@ class Watch:
     def pause(self) -> float | None:
         """Return the seconds until the next look; None where the deadline has passed."""
         jitter = random.uniform(0.9, 1.1)  # noqa: S311 - only spreads the load
-        pause = max(self._asked, self._delay * jitter)
+        pause = self._delay * jitter
         if pause >= WHOLE_SECONDS_FROM:
             now = time.time()
-            pause = math.ceil(now + pause) - now
-        return self._until_deadline(pause)
+            pause = round(now + pause) - now
+        return self._until_deadline(max(self._asked, pause))
 
     def _until_deadline(self, pause: float) -> float | None:
         if self.trigger.deadline is None:
