@@ -41,8 +41,8 @@ LAST_LOOK = 10.0
 """Seconds after the deadline for which a look that is under way is waited for."""
 
 WHOLE_SECONDS_FROM = 16.0
-"""Planned pauses of at least so many seconds end at the nearest whole second: looks that are sent together cost
-a third less than looks for which a triggerer wakes up one by one."""
+"""Planned pauses of at least so many seconds end at the nearest whole second: looks that are sent together
+cost a third less than looks for which a triggerer wakes up one by one."""
 
 MAX_REFUSED = 3
 """How many looks in a row may be refused before it is believed: see :meth:`Watch.failed`."""
