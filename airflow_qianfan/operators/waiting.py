@@ -18,7 +18,7 @@ from airflow_qianfan.exceptions import (
     QianfanWaitTimeoutError,
 )
 from airflow_qianfan.operators.durable import QianfanCreateOperator
-from airflow_qianfan.triggers.base import LAST_LOOK, output_of
+from airflow_qianfan.triggers.base import LAST_LOOK, check_seconds, output_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -59,6 +59,14 @@ class QianfanWaitingOperator(QianfanCreateOperator):
             poll_interval = conf.getfloat("qianfan", "poll_interval", fallback=30.0)
         if max_poll_interval is None:
             max_poll_interval = conf.getfloat("qianfan", "max_poll_interval", fallback=600.0)
+        check_seconds("poll_interval", poll_interval)
+        check_seconds("max_poll_interval", max_poll_interval)
+        if (
+            isinstance(max_poll_failures, bool)
+            or not isinstance(max_poll_failures, int)
+            or max_poll_failures < 0
+        ):
+            raise ValueError(f"max_poll_failures must be a whole number from 0 on, not {max_poll_failures!r}")
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = poll_interval

@@ -19,7 +19,14 @@ from airflow.sdk.exceptions import (
 
 from airflow_qianfan.exceptions import QianfanError, QianfanNotFoundError, QianfanWaitTimeoutError
 from airflow_qianfan.hooks.qianfan import QianfanHook
-from airflow_qianfan.triggers.base import LAST_LOOK, MAX_REFUSED, QianfanTrigger, Watch, output_of
+from airflow_qianfan.triggers.base import (
+    LAST_LOOK,
+    MAX_REFUSED,
+    QianfanTrigger,
+    Watch,
+    check_seconds,
+    output_of,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -59,6 +66,7 @@ class QianfanSensor(BaseSensorOperator):
             poke_interval = conf.getfloat("qianfan", "poll_interval", fallback=30.0)
         if max_poll_interval is None:
             max_poll_interval = conf.getfloat("qianfan", "max_poll_interval", fallback=600.0)
+        check_seconds("max_poll_interval", max_poll_interval)
         super().__init__(poke_interval=poke_interval, **kwargs)
         self.max_poll_interval = max_poll_interval
         self.qianfan_conn_id = qianfan_conn_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from abc import abstractmethod
@@ -364,6 +365,17 @@ class Watch:
             return pause
         left = self.trigger.deadline - time.time()
         return min(pause, left) if left > 0 else None
+
+
+def check_seconds(name: str, value: Any) -> None:
+    """Check a pause before anything is created that would then be waited for with it.
+
+    :param name: the argument, for the message.
+    :param value: what was given for it.
+    :raises ValueError: it is no positive number.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")
 
 
 def _duration(seconds: float) -> str:

@@ -543,6 +543,31 @@ def test_without_waiting_the_training_goes_on(emulator, run_task):
     assert task["taskId"] in run.xcom["_link_QianfanFineTuningTaskLink"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("poll_interval", "30"),
+        ("poll_interval", -1),
+        ("poll_interval", True),
+        ("poll_interval", float("nan")),
+        ("max_poll_interval", 0),
+        ("max_poll_interval", float("inf")),
+        ("max_poll_failures", "3"),
+        ("max_poll_failures", -1),
+        ("max_poll_failures", 1.5),
+    ],
+)
+def test_a_bad_way_of_waiting_is_refused_before_anything_is_created(name, value):
+    with DAG("bad"), pytest.raises(ValueError, match=f"{name} must be a"):
+        QianfanFineTuningOperator(task_id="x", **{**TRAINING, name: value})
+
+
+def test_a_bad_interval_in_airflows_configuration_is_refused_too(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__QIANFAN__POLL_INTERVAL", "-3")
+    with DAG("bad"), pytest.raises(ValueError, match="poll_interval must be a positive number"):
+        QianfanFineTuningOperator(task_id="x", **{**TRAINING, "poll_interval": None})
+
+
 def test_deferring_without_waiting_is_refused_when_the_dag_is_parsed():
     with DAG("both"), pytest.raises(ValueError, match="choose one"):
         QianfanFineTuningOperator(task_id="x", **TRAINING, deferrable=True, wait_for_completion=False)
