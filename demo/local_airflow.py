@@ -214,7 +214,8 @@ def _settings(home: Path, dags_folder: Path, ports: list[int]) -> dict[str, str]
             "simple_auth_manager_users": f"{USER}:admin",
             "simple_auth_manager_passwords_file": home / _PASSWORD_FILE,
         },
-        "database": {"sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}"},
+        # SQLite waits 5 s for a lock by default; a scheduler that gives up ends.
+        "database": {"sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}?timeout=60"},
         "logging": {
             "base_log_folder": home / "logs",
             "worker_log_server_port": worker_log_port,
