@@ -43,7 +43,7 @@ clean:  ## remove all that the other commands made
 
 .venv/.installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true
 	@# uv is many times faster; where it cannot reach the packages, as with a certificate of one's own, pip may.
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints .ci/constraints.txt --editable '.[dev]' \
@@ -52,6 +52,6 @@ clean:  ## remove all that the other commands made
 
 # The peers have many dependencies, which the tests should not see.
 .venv-bench/.installed: pyproject.toml .venv/.installed
-	$(PYTHON) -m venv .venv-bench
+	$(PYTHON) -m venv --clear .venv-bench
 	$(BIN)/uv pip install --quiet --python .venv-bench/bin/python --editable '.[benchmarks]'
 	@touch $@

@@ -10,7 +10,7 @@ _INTEGRATION = "Baidu Qianfan"
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata in the form of Airflow's ``provider_info.schema.json``."""
     return {
-        "package-name": "airflow-provider-qianfan",
+        "package-name": "airflow-qianfan",
         "name": "Baidu Qianfan",
         # Airflow shows this without the signs of RST, underscores included: an address would not survive.
         "description": "Fine-tune, publish and manage models on Baidu Qianfan (千帆 ModelBuilder).",

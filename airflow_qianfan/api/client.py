@@ -222,7 +222,7 @@ def _open(kind: type[ClientT], config: QianfanConfig, **options: Any) -> ClientT
             # A proxy of the environment has no business between this machine and itself.
             trust_env=not config.is_local,
             follow_redirects=False,
-            headers={"User-Agent": f"airflow-provider-qianfan/{__version__}"},
+            headers={"User-Agent": f"airflow-qianfan/{__version__}"},
             **options,
         )
     except (OSError, ValueError, ImportError) as error:

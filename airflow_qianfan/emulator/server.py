@@ -111,7 +111,7 @@ class QianfanEmulator:
 
             from airflow_qianfan.emulator.app import create_app
         except ImportError as error:
-            hint = f"{error.name} is missing: pip install 'airflow-provider-qianfan[emulator]'"
+            hint = f"{error.name} is missing: pip install 'airflow-qianfan[emulator]'"
             raise ImportError(hint, name=error.name) from error
 
         connections = self._connections

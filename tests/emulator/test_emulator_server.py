@@ -484,7 +484,7 @@ def test_command_line_says_in_one_line_what_is_wrong(tmp_path, emulator):
 def test_command_line_without_the_extra_says_what_to_install(tmp_path):
     (tmp_path / "uvicorn.py").write_text("raise ModuleNotFoundError('no', name='uvicorn')")
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    assert "pip install 'airflow-provider-qianfan[emulator]'" in fails("--port", "0", env=env)
+    assert "pip install 'airflow-qianfan[emulator]'" in fails("--port", "0", env=env)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_action_is_one_signed_post(connect, wire):
     )
     assert json.loads(request.content) == {"taskId": "task-1"}
     assert request.headers["Content-Type"] == "application/json"
-    assert request.headers["User-Agent"] == f"airflow-provider-qianfan/{__version__}"
+    assert request.headers["User-Agent"] == f"airflow-qianfan/{__version__}"
     assert request.headers["x-bce-date"] == "2024-01-16T09:48:35Z"
     assert request.headers["Authorization"] == sign(
         ACCESS_KEY,

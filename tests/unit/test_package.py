@@ -131,4 +131,4 @@ def test_emulator_is_written_apart_from_the_requests_it_answers():
 
 def test_package_is_typed_and_has_one_version():
     assert (ROOT / "py.typed").is_file()
-    assert version("airflow-provider-qianfan") == airflow_qianfan.__version__
+    assert version("airflow-qianfan") == airflow_qianfan.__version__

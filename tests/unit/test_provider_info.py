@@ -55,7 +55,7 @@ def test_metadata_is_plain_data():
 def test_name_is_that_of_the_distribution():
     (entry,) = [point for point in entry_points(group="apache_airflow_provider") if "qianfan" in point.value]
     assert entry.value == "airflow_qianfan.get_provider_info:get_provider_info"
-    assert INFO["package-name"] == entry.dist.metadata["Name"] == "airflow-provider-qianfan"
+    assert INFO["package-name"] == entry.dist.metadata["Name"] == "airflow-qianfan"
     assert entry.load()() == INFO
 
 
@@ -158,8 +158,8 @@ def providers(*command: str) -> tuple[list[dict[str, Any]], str]:
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        (["list"], "airflow-provider-qianfan"),
-        (["get", "airflow-provider-qianfan", "--full"], "airflow_qianfan.operators.finetuning"),
+        (["list"], "airflow-qianfan"),
+        (["get", "airflow-qianfan", "--full"], "airflow_qianfan.operators.finetuning"),
         (["hooks"], "airflow_qianfan.hooks.qianfan.QianfanHook"),
         (["links"], "airflow_qianfan.links.QianfanFineTuningTaskLink"),
         (["triggers"], "airflow_qianfan.triggers.finetuning"),
