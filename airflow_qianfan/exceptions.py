@@ -6,7 +6,7 @@ spend a task's retries on them.
 
 from __future__ import annotations
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow_qianfan.compat import AirflowException, AirflowFailException
 
 
 class QianfanError(AirflowException):
@@ -29,14 +29,15 @@ class QianfanError(AirflowException):
 
     def __str__(self) -> str:
         text = f"{self.action}: {self.message}" if self.action else self.message
-        details = self._details()
+        details = self.details()
         if details:
             text += f" ({details})"
         if self.advice:
             text = f"{text.rstrip('.')}. {self.advice}"
         return text
 
-    def _details(self) -> str:
+    def details(self) -> str:
+        """Return where to look: status, code and request id, or a page of the console."""
         return ""
 
 
@@ -110,7 +111,7 @@ class QianfanAPIError(QianfanError):
         self.request_id = request_id
         self.retry_after = retry_after
 
-    def _details(self) -> str:
+    def details(self) -> str:
         details = {"HTTP": self.status_code, "code": self.code, "request id": self.request_id}
         return ", ".join(f"{name} {value}" for name, value in details.items() if value)
 
@@ -217,7 +218,7 @@ class QianfanTerminalStateError(QianfanError, AirflowFailException):
         self.state = state
         self.url = url
 
-    def _details(self) -> str:
+    def details(self) -> str:
         return f"see {self.url}" if self.url else ""
 
 

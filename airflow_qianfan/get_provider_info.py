@@ -1,10 +1,18 @@
-"""What Airflow reads about this provider without importing it: plain data, no imports."""
+"""What Airflow reads about this provider without importing it: plain data, and nothing of Airflow imported."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 _INTEGRATION = "Baidu Qianfan"
+
+
+def _modules(room: str) -> list[dict[str, Any]]:
+    """Return the modules of a room, such as ``operators``; what they share, ``base``, is none of them."""
+    names = sorted(path.stem for path in (Path(__file__).parent / room).glob("*.py"))
+    modules = [f"airflow_qianfan.{room}.{name}" for name in names if name not in ("__init__", "base")]
+    return [{"integration-name": _INTEGRATION, "python-modules": modules}]
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -21,32 +29,12 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        "hooks": [
-            {"integration-name": _INTEGRATION, "python-modules": ["airflow_qianfan.hooks.qianfan"]},
-        ],
-        "operators": [
-            {
-                "integration-name": _INTEGRATION,
-                "python-modules": [
-                    "airflow_qianfan.operators.action",
-                    "airflow_qianfan.operators.finetuning",
-                    "airflow_qianfan.operators.model",
-                ],
-            }
-        ],
-        "sensors": [
-            {
-                "integration-name": _INTEGRATION,
-                "python-modules": ["airflow_qianfan.sensors.finetuning", "airflow_qianfan.sensors.model"],
-            }
-        ],
-        "triggers": [
-            {
-                "integration-name": _INTEGRATION,
-                "python-modules": ["airflow_qianfan.triggers.finetuning", "airflow_qianfan.triggers.model"],
-            }
-        ],
+        "hooks": _modules("hooks"),
+        "operators": _modules("operators"),
+        "sensors": _modules("sensors"),
+        "triggers": _modules("triggers"),
         "extra-links": [
+            "airflow_qianfan.links.QianfanConsoleLink",
             "airflow_qianfan.links.QianfanFineTuningTaskLink",
             "airflow_qianfan.links.QianfanModelLink",
         ],
@@ -55,7 +43,7 @@ def get_provider_info() -> dict[str, Any]:
                 "description": "Settings of the Baidu Qianfan provider.",
                 "options": {
                     "poll_interval": {
-                        "description": "Seconds between two looks at a training or a model at least, "
+                        "description": "Seconds between two polls of a training or a model at least, "
                         "where a task does not set its own poll_interval or poke_interval.",
                         "version_added": "0.1.0",
                         "type": "float",
@@ -63,7 +51,7 @@ def get_provider_info() -> dict[str, Any]:
                         "default": "30",
                     },
                     "max_poll_interval": {
-                        "description": "Seconds between two looks at most, while a training has long to go "
+                        "description": "Seconds between two polls at most, while a training has long to go "
                         "and the task is deferred or an operator waits.",
                         "version_added": "0.1.0",
                         "type": "float",

@@ -10,19 +10,23 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
 
-class _ConsoleLink(BaseOperatorLink):
+class QianfanConsoleLink(BaseOperatorLink):
+    """Leads to the page of the console that shows what a task is about."""
+
+    name = "Qianfan console"
+
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         """Return the page that the operator has found out, or nothing before it knows one."""
         return getattr(operator, "console_url", None) or ""
 
 
-class QianfanFineTuningTaskLink(_ConsoleLink):
+class QianfanFineTuningTaskLink(QianfanConsoleLink):
     """Leads to the log of a training."""
 
     name = "Training log in Qianfan"
 
 
-class QianfanModelLink(_ConsoleLink):
+class QianfanModelLink(QianfanConsoleLink):
     """Leads to the models of the account."""
 
     name = "Models in Qianfan"

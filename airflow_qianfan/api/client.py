@@ -77,6 +77,11 @@ class QianfanClient:
         while pages.request is not None:
             yield from pages.rows_of(self.call(pages.request))
 
+    @property
+    def endpoint(self) -> str:
+        """Scheme, host and port of the service."""
+        return self._config.endpoint
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

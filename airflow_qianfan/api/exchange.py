@@ -190,7 +190,7 @@ class Exchange:
             error.after_lost_answer = self._answer_lost
         if self._repeatable or not _is_ambiguous(error):
             return error
-        details = error._details()
+        details = error.details()
         ambiguous = QianfanAmbiguousCreateError(
             f"{error.message}{f' ({details})' if details else ''}; it was not sent again", action=self.action
         )

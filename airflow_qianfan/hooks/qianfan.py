@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,8 +11,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
-from airflow.sdk.log import amask_secret, mask_secret
 
+from airflow_qianfan.compat import AirflowException, amask_secret, aread_extra, mask_secret
 from airflow_qianfan.exceptions import QianfanConfigurationError, QianfanError
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ class QianfanHook(BaseHook):
         :raises QianfanConfigurationError: the connection lacks something.
         """
         connection = await self.aget_connection(self.qianfan_conn_id)
-        config = self._config(connection, await _read_extra(connection))
+        config = self._config(connection, await aread_extra(connection))
         await amask_secret(list(config.secrets))
         return config
 
@@ -137,6 +136,19 @@ class QianfanHook(BaseHook):
         :raises QianfanError: it failed.
         """
         return self.client.iterate(request)
+
+    def console_url(self, url: str) -> str:
+        """Return the address to show for a page of Baidu's console: the emulator has pages of its own.
+
+        :param url: address of the page in Baidu's console.
+        """
+        from airflow_qianfan.api.objects import console_url
+
+        try:
+            return console_url(self.client.endpoint, url)
+        except AirflowException:
+            # A link is not worth a task that is done.
+            return url
 
     def test_connection(self) -> tuple[bool, str]:
         """Make one cheap read; return whether it succeeded, and what to correct if not.
@@ -223,16 +235,6 @@ class QianfanHook(BaseHook):
         raise QianfanConfigurationError(
             f"Connection {self.qianfan_conn_id!r}: {name} in extra must be {what}, not {value!r}."
         )
-
-
-async def _read_extra(connection: Connection) -> Any:
-    if hasattr(connection, "aextra_dejson"):
-        return await connection.aextra_dejson()
-    # Before 3.3.2 Airflow has only the sync form, which may dead-lock on an event loop.
-    try:
-        return json.loads(connection.extra or "{}")
-    except ValueError:
-        return {}
 
 
 def _flag(value: Any) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_qianfan.operators.base import QianfanOperator
+from airflow_qianfan.arguments import option, templated
+from airflow_qianfan.operators.base.operator import QianfanOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -16,38 +17,23 @@ class QianfanActionOperator(QianfanOperator):
 
     .. seealso::
         https://ai.baidu.com/ai-doc/WENXINWORKSHOP/um4uzml11
-
-    :param route: such as ``/v2/dataset``. (templated)
-    :param action: name of the Action, such as ``DescribeDatasets``. (templated)
-    :param body: JSON body as the Action's page describes it, as a dict or as JSON text. (templated)
-    :param repeatable: whether it may be sent again when nobody knows whether it took effect; None decides by
-        the name: Describe, Stop, Delete and Cancel may.
-    :param kwargs: see :class:`airflow_qianfan.operators.base.QianfanOperator`.
     """
 
-    template_fields: Sequence[str] = (*QianfanOperator.template_fields, "route", "action", "body")
-    template_fields_renderers = {"body": "json"}
+    custom_operator_name = "Action"
 
-    def __init__(
-        self,
-        *,
-        route: str,
-        action: str,
-        body: Mapping[str, Any] | str | None = None,
-        repeatable: bool | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.route = route
-        self.action = action
-        self.body = body
-        self.repeatable = repeatable
+    route: str = templated("such as ``/v2/dataset``.")
+    action: str = templated("name of the Action, such as ``DescribeDatasets``.")
+    body: Mapping[str, Any] | str | None = templated(
+        "JSON body as the Action's page describes it, as a dict or as JSON text.", default=None, json=True
+    )
+    repeatable: bool | None = option(
+        "whether it may be sent again when nobody knows whether it took effect; None decides by the verb "
+        "at the "
+        "beginning of its name: what only reads, stops or deletes may."
+    )
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Call the Action.
-
-        :raises QianfanError: it failed; see :mod:`airflow_qianfan.exceptions`.
-        """
+    def run_action(self, context: Context) -> dict[str, Any]:
+        """Call the Action."""
         return self.hook.call_action(self.route, self.action, self._read_body(), repeatable=self.repeatable)
 
     def _read_body(self) -> Mapping[str, Any]:

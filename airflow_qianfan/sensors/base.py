@@ -1,29 +1,32 @@
-"""What all sensors share: one look, in poke, reschedule and deferrable mode."""
+"""What all sensors share: poll, in poke, reschedule and deferrable mode."""
 
 from __future__ import annotations
 
 import time
-from abc import abstractmethod
-from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
-from airflow.sdk.exceptions import (
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+
+from airflow_qianfan.arguments import DeclaresArguments, airflow_option, option, templated
+from airflow_qianfan.compat import (
     AirflowException,
     AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    conf,
 )
-
 from airflow_qianfan.exceptions import QianfanError, QianfanNotFoundError, QianfanWaitTimeoutError
 from airflow_qianfan.hooks.qianfan import QianfanHook
-from airflow_qianfan.triggers.base import (
-    LAST_LOOK,
+from airflow_qianfan.report import report_errors
+from airflow_qianfan.triggers.base.cancel import stop_object, user_has_ended_task
+from airflow_qianfan.triggers.base.polling import (
+    LAST_POLL,
     MAX_REFUSED,
-    QianfanTrigger,
-    Watch,
+    PollSettings,
+    PollState,
+    Target,
     check_seconds,
     output_of,
 )
@@ -31,63 +34,103 @@ from airflow_qianfan.triggers.base import (
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_qianfan.triggers.base.trigger import QianfanTrigger
 
-class QianfanSensor(BaseSensorOperator):
-    """Waits until a remote object has reached a final state.
 
-    The return value is a dict; each of its members is an XCom of its own too.
+class QianfanSensor(DeclaresArguments, BaseSensorOperator):
+    """Waits until an object is in a final state.
 
-    :param qianfan_conn_id: id of the connection. (templated)
-    :param deferrable: wait in the triggerer instead of on a worker.
-    :param max_poll_failures: how many failures in a row to bear. In reschedule mode every look is a process
-        of its own, so failures are borne until ``timeout``.
-    :param poke_interval: seconds between two looks, at least where the sensor is deferrable; None takes
-        ``[qianfan] poll_interval`` of Airflow's configuration, which is 30.
-    :param max_poll_interval: seconds between two looks at most, where the sensor is deferrable and there is
-        long to go; None takes ``[qianfan] max_poll_interval``, which is 600.
-    :param kwargs: see ``BaseSensorOperator``; ``timeout`` holds in all modes.
+    The return value is a dict; each of its members is an XCom of its own too. A subclass names its trigger
+    and states the id of the object.
     """
 
-    template_fields: Sequence[str] = ("qianfan_conn_id",)
     ui_color = "#e8eefc"
 
-    def __init__(
-        self,
-        *,
-        qianfan_conn_id: str = QianfanHook.default_conn_name,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        max_poll_failures: int = 10,
-        poke_interval: timedelta | float | None = None,
-        max_poll_interval: float | None = None,
-        **kwargs: Any,
-    ) -> None:
-        kwargs.setdefault("multiple_outputs", True)
-        if poke_interval is None:
-            poke_interval = conf.getfloat("qianfan", "poll_interval", fallback=30.0)
-        if max_poll_interval is None:
-            max_poll_interval = conf.getfloat("qianfan", "max_poll_interval", fallback=600.0)
-        check_seconds("max_poll_interval", max_poll_interval)
-        super().__init__(poke_interval=poke_interval, **kwargs)
-        self.max_poll_interval = max_poll_interval
-        self.qianfan_conn_id = qianfan_conn_id
-        self.deferrable = deferrable
-        self.max_poll_failures = max_poll_failures
+    trigger_class: ClassVar[type[QianfanTrigger]]
+    """What waits for it in the triggerer."""
+
+    qianfan_conn_id: str = templated("id of the connection.", default=QianfanHook.default_conn_name)
+    deferrable: bool | None = option(
+        "wait in the triggerer instead of on a worker; None takes Airflow's ``[operators] "
+        "default_deferrable``."
+    )
+    max_poll_failures: int = option(
+        "how many failures in a row to tolerate. In reschedule mode every poll is a process of its own, so "
+        "failures are tolerated until ``timeout``.",
+        default=10,
+    )
+    max_poll_interval: float | None = option(
+        "seconds between two polls at most, where the sensor is deferrable and there is long to go; None "
+        "takes "
+        "``[qianfan] max_poll_interval``, which is 600.",
+        setting="max_poll_interval",
+    )
+    cancel_on_kill: bool = option(
+        "stop the object, where the service can, when a user ends this task. In reschedule mode this holds "
+        "only while a poll is going on.",
+        default=False,
+    )
+    poke_interval: timedelta | float | None = airflow_option(  # type: ignore[assignment]
+        "seconds between two polls, at least where the sensor is deferrable; None takes ``[qianfan] "
+        "poll_interval`` of Airflow's configuration, which is 30.",
+        setting="poll_interval",
+    )
+    timeout: timedelta | float | None = airflow_option(  # type: ignore[assignment]
+        "seconds to wait at most, in all modes; None takes Airflow's ``[sensors] default_timeout``."
+    )
+    mode: str = airflow_option("``poke`` or ``reschedule``, where it is not deferrable.", default="poke")
+    soft_fail: bool = airflow_option("skip the task instead of failing.", default=False)
+    exponential_backoff: bool = airflow_option("see ``BaseSensorOperator``.", default=False)
+    max_wait: timedelta | None = airflow_option("see ``BaseSensorOperator``.")
+    silent_fail: bool = airflow_option("see ``BaseSensorOperator``.", default=False)
+    never_fail: bool = airflow_option("see ``BaseSensorOperator``.", default=False)
+    multiple_outputs: bool = airflow_option("make an XCom of each member of the return value.", default=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.deferrable is None:
+            self.deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
+        check_seconds("max_poll_interval", self.max_poll_interval)
         self.console_url: str | None = None
-        self._watch: Watch | None = None
+        self._state: PollState | None = None
 
     @cached_property
     def hook(self) -> QianfanHook:
         """The hook of this task."""
         return QianfanHook(self.qianfan_conn_id)
 
-    @abstractmethod
+    @property
+    def target(self) -> Target:
+        """What is waited for."""
+        trigger = self.trigger_class
+        return Target(trigger.kind(), getattr(self, trigger.id_name))
+
     def make_trigger(self, **kwargs: Any) -> QianfanTrigger:
-        """Return the trigger that knows what to look at."""
+        """Return the trigger that waits in the triggerer."""
+        trigger = self.trigger_class
+        parent_id = self._state.target.parent_id if self._state else None
+        parent = {trigger.parent_name: parent_id} if trigger.parent_name else {}
+        return trigger(
+            qianfan_conn_id=self.qianfan_conn_id,
+            cancel_on_kill=self.cancel_on_kill,
+            console_url=self.console_url,
+            **self._poll_options(),
+            **{trigger.id_name: getattr(self, trigger.id_name), **parent},
+            **kwargs,
+        )
+
+    def _poll_options(self) -> dict[str, Any]:
+        return {
+            "poll_interval": self.poke_interval,
+            "max_poll_interval": self.max_poll_interval,
+            "max_poll_failures": self.max_poll_failures,
+        }
 
     def execute(self, context: Context) -> Any:
         """Wait, in the mode of this sensor."""
         try:
-            return self._look_and_defer(context) if self.deferrable else super().execute(context)
+            with report_errors(self.log, self.qianfan_conn_id):
+                return self._poll_and_defer(context) if self.deferrable else super().execute(context)
         except (AirflowSkipException, AirflowRescheduleException):
             raise
         except AirflowException as error:
@@ -95,41 +138,45 @@ class QianfanSensor(BaseSensorOperator):
                 raise AirflowSkipException(f"Skipping: {error}") from error
             raise
 
-    def _look_and_defer(self, context: Context) -> Any:
-        seen = self.poke(context)
-        if not isinstance(seen, PokeReturnValue):
+    def _poll_and_defer(self, context: Context) -> Any:
+        found = self.poke(context)
+        if not isinstance(found, PokeReturnValue):
+            # Airflow has made numbers of both.
+            timeout, interval = float(self.timeout), float(self.poke_interval)  # type: ignore[arg-type]
             self.defer(
-                trigger=self.make_trigger(deadline=time.time() + self.timeout, console_url=self.console_url),
+                trigger=self.make_trigger(deadline=time.time() + timeout),
                 method_name="execute_complete",
                 # The trigger's own deadline comes first; this is the net below it.
-                timeout=timedelta(seconds=self.timeout + 2 * (self.poke_interval + LAST_LOOK)),
+                timeout=timedelta(seconds=timeout + 2 * (interval + LAST_POLL)),
             )
-        return seen.xcom_value
+        return found.xcom_value
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
-        """Look once.
+        """Poll once.
 
         :raises QianfanTerminalStateError: what was waited for failed or was stopped.
         :raises QianfanError: it could not be read.
         """
-        if self._watch is None:
-            self._watch = Watch(self.make_trigger(started=self._started(context)), self.log)
-        trigger = self._watch.trigger
+        if self._state is None:
+            settings = PollSettings(started=self._started(context), **self._poll_options())
+            self._state = PollState(self.target, settings, self.log, self.hook.console_url)
+        state = self._state
         try:
-            event = self._watch.saw(trigger.observe(self.hook.call(trigger.request())))
+            event = state.record(self.hook.call(state.target.request()))
         except QianfanError as error:
-            # In reschedule mode each look is a process of its own, so that nobody counts: the time tells.
-            is_new = time.time() - trigger.started < MAX_REFUSED * self.poke_interval
+            # In reschedule mode each poll is a process of its own, so that nobody counts: the time tells.
+            is_new = time.time() - state.settings.started < MAX_REFUSED * state.settings.poll_interval
             may_pass = error.transient or (isinstance(error, QianfanNotFoundError) and is_new)
             if self.reschedule and not may_pass:
                 raise
-            self._watch.failed(error)
+            state.record_failure(error)
             return False
-        self.console_url = trigger.console_url
+        self.console_url = state.console_url
         return False if event is None else PokeReturnValue(True, output_of(event))
 
     def _started(self, context: Context) -> float:
-        first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+        ti: Any = context["ti"]
+        first = ti.get_first_reschedule_date(context) if self.reschedule else None
         return first.timestamp() if first else time.time()
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -141,7 +188,17 @@ class QianfanSensor(BaseSensorOperator):
         """
         output = event.get("output") if isinstance(event, dict) else None
         self.console_url = output.get("console_url") if isinstance(output, dict) else None
-        try:
-            return output_of(event)
-        except QianfanWaitTimeoutError as error:
-            raise AirflowSensorTimeout(str(error)) from None
+        with report_errors(self.log, self.qianfan_conn_id):
+            try:
+                return output_of(event)
+            except QianfanWaitTimeoutError as error:
+                raise AirflowSensorTimeout(str(error)) from None
+
+    def on_kill(self) -> None:
+        """Stop the object, where a user has ended this task and ``cancel_on_kill`` asks for it."""
+        target = self.target
+        if self.cancel_on_kill and target.kind.stop(target.object_id) is not None and user_has_ended_task():
+            # Airflow kills this process after 5 s, and the interrupted client may hold a lock.
+            hook = QianfanHook(self.qianfan_conn_id, timeout=2, max_retries=0)
+            why = "the Airflow task that waited for it was ended"
+            stop_object(hook, target, why, self.log, seconds=2)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -20,30 +20,14 @@ from airflow_qianfan.api.actions.base import (
     RowList,
     read_json,
 )
+from airflow_qianfan.api.objects import CONSOLE, Recognition, RemoteObject, States
+from airflow_qianfan.exceptions import QianfanNotFoundError, QianfanRequestError
+
+if TYPE_CHECKING:
+    from airflow_qianfan.api.client import QianfanClient
 
 ROUTE = "/v2/model"
-MODEL_LIST_URL = "https://console.bce.baidu.com/qianfan/modelcenter/model/user/list"
-
-
-class ModelStatus(StrEnum):
-    """State of a model version (``status``), whichever spelling the service uses."""
-
-    CREATING = "Creating"
-    READY = "Ready"
-    FAIL = "Fail"
-    UNKNOWN = "Unknown"
-
-    @classmethod
-    def _missing_(cls, value: object) -> Self:
-        spellings = {"": "Creating", "failed": "Fail"}
-        word = str(value or "").strip().lower()
-        word = spellings.get(word, word).capitalize()
-        return cls(word) if word in cls._value2member_map_ else cls("Unknown")
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether it stays like this. A state that nobody knows is not final."""
-        return self in (self.READY, self.FAIL)
+MODEL_LIST_URL = f"{CONSOLE}/qianfan/modelcenter/model/user/list"
 
 
 class CreateCustomModelSetResult(Result):
@@ -67,15 +51,21 @@ class CreateCustomModelSet(Request, Action[CreateCustomModelSetResult]):
     """
 
     route: ClassVar[str] = ROUTE
-    repeatable: ClassVar[bool] = False
 
     model_set_name: RequiredText
     model_type: RequiredText
     labels: Annotated[list[str] | None, BeforeValidator(read_json)] = None
 
 
-class ModelSet(Result):
+class ModelSet(RemoteObject):
     """A model set as the service describes it."""
+
+    noun: ClassVar[str] = "model set"
+    id_name: ClassVar[str] = "model_set_id"
+    id_member: ClassVar[str] = "model_set_id"
+    record_key: ClassVar[str] = "qianfan_model_set"
+    recognised_by: ClassVar[Recognition] = "name"
+    name_member: ClassVar[str] = "model_set_name"
 
     model_set_id: str
     model_set_name: str | None = None
@@ -97,6 +87,20 @@ class ModelSet(Result):
             "labels": self.labels,
             "model_ids": self.model_ids,
         }
+
+    @classmethod
+    def describe(cls, object_id: str) -> DescribeModelSet:
+        """Return the request that reads one."""
+        return DescribeModelSet(model_set_id=object_id)
+
+    @classmethod
+    def candidates(cls, client: QianfanClient, create: CreateCustomModelSet) -> Iterable[ModelSet]:
+        """Return the model set that has the name, if there is one."""
+        try:
+            return [client.call(DescribeModelSet(model_set_name=create.model_set_name))]
+        except (QianfanNotFoundError, QianfanRequestError):
+            # Which code says that there is none is not documented; a Create tells for sure.
+            return []
 
 
 class DescribeModelSet(Request, Action[ModelSet]):
@@ -260,7 +264,6 @@ class CreateCustomModel(Request, Action[CreateCustomModelResult]):
     """
 
     route: ClassVar[str] = ROUTE
-    repeatable: ClassVar[bool] = False
 
     model_set_id: RequiredText
     source_type: Literal["Train", "Import"]
@@ -278,8 +281,21 @@ class CreateCustomModel(Request, Action[CreateCustomModelResult]):
         return self
 
 
-class Model(Result):
+class Model(RemoteObject):
     """A model version as the service describes it."""
+
+    noun: ClassVar[str] = "model version"
+    id_name: ClassVar[str] = "model_id"
+    id_member: ClassVar[str] = "model_id"
+    record_key: ClassVar[str] = "qianfan_model"
+    recognised_by: ClassVar[Recognition] = "mark"
+    parent_name: ClassVar[str | None] = "model_set_id"
+    parent_member: ClassVar[str] = "model_set_id"
+    is_listed_by_id_only: ClassVar[bool] = True
+    state_member: ClassVar[str] = "status_text"
+    states: ClassVar[States | None] = States(
+        active=("Creating",), succeeded=("Ready",), failed=("Fail",), spellings={"failed": "Fail"}
+    )
 
     model_id: str
     model_set_id: str | None = None
@@ -296,9 +312,9 @@ class Model(Result):
     modify_time: str | None = None
 
     @property
-    def status(self) -> ModelStatus:
-        """The state; ``UNKNOWN`` where the service uses a word that is not documented."""
-        return ModelStatus(self.status_text or "")
+    def console_url(self) -> str | None:
+        """The page of Baidu's console that lists the models of the account."""
+        return MODEL_LIST_URL
 
     def output(self) -> dict[str, Any]:
         """Return what a DAG works with, fit for XCom."""
@@ -306,11 +322,24 @@ class Model(Result):
             "model_id": self.model_id,
             "model_set_id": self.model_set_id,
             "model_name": self.model_name,
-            "status": self.status_text,
+            "status": self.status,
+            "status_text": self.status_text,
             "model": self.model,
             "description": self.description,
             "is_support_deploy": self.is_support_deploy,
+            "console_url": self.console_url,
         }
+
+    @classmethod
+    def describe(cls, object_id: str) -> DescribeModel:
+        """Return the request that reads one."""
+        return DescribeModel(model_id=object_id)
+
+    @classmethod
+    def candidates(cls, client: QianfanClient, create: CreateCustomModel) -> Iterable[Self]:
+        """Return the versions of the model set, newest first; a list shows only their ids."""
+        model_set = client.call(DescribeModelSet(model_set_id=create.model_set_id))
+        return [cls(model_id=model_id) for model_id in model_set.model_ids]
 
 
 class DescribeModel(Request, Action[Model]):

@@ -1,16 +1,16 @@
-"""When to look again: rarely while a training has long to go, often when it is about to end."""
+"""When to poll next: rarely while a training has long to go, often when it is about to end."""
 
 from __future__ import annotations
 
 UNKNOWN_SHARE = 0.2
-"""Share of its age after which something without progress is looked at again."""
+"""Share of its age after which something without progress is polled again."""
 
 REMAINING_SHARE = 0.6
-"""Share of the time left after which something with progress is looked at again. Progress is shown in whole
+"""Share of the time left after which something with progress is polled again. Progress is shown in whole
 percents, rounded down: at 97 % only two of the last three may be left, and a tenth is added at random."""
 
 KNOWN_SHARE = 0.5
-"""Share of its age after which something with progress is looked at again at the latest: the first percents
+"""Share of its age after which something with progress is polled again at the latest: the first percents
 are known to take longer, each, than those that follow."""
 
 NEARLY_DONE = 0.98
@@ -20,16 +20,16 @@ NEARLY_DONE = 0.98
 def next_pause(
     age: float, progress: float | None, shortest: float, longest: float, *, speed: float = 0.0
 ) -> float:
-    """Return the seconds until the next look.
+    """Return the seconds until the next poll.
 
     The time left is estimated from the average speed and from the latest, whichever promises an earlier end.
-    A share of it is waited, so that the looks get denser towards the end and a wrong estimate is corrected.
+    A share of it is waited, so that the polls get denser towards the end and a wrong estimate is corrected.
 
     :param age: seconds since the waiting began.
     :param progress: share that is done, from 0 to 1; None where it is not known.
     :param shortest: the shortest pause in seconds; ``poll_interval``.
     :param longest: the longest pause in seconds; ``max_poll_interval``.
-    :param speed: progress per second between the last two looks; 0 where it is not known.
+    :param speed: progress per second between the last two polls; 0 where it is not known.
     """
     if progress is None or progress <= 0:
         pause = age * UNKNOWN_SHARE

@@ -1,10 +1,10 @@
-"""Actions of fine-tuning jobs (作业) and tasks (任务), route ``/v2/finetuning``."""
+"""Fine-tuning tasks (任务): one training each."""
 
 from __future__ import annotations
 
 import math
-from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
@@ -21,63 +21,12 @@ from airflow_qianfan.api.actions.base import (
     RowList,
     read_json,
 )
+from airflow_qianfan.api.actions.finetuning.job import ROUTE
+from airflow_qianfan.api.actions.values import Date, Number, ratio
+from airflow_qianfan.api.objects import CONSOLE, Phase, RemoteObject, States, timestamp
 
-ROUTE = "/v2/finetuning"
-
-
-class FineTuningTaskStatus(StrEnum):
-    """State of a task (``runStatus``), whichever spelling the service uses."""
-
-    WAITING = "Waiting"
-    RUNNING = "Running"
-    DONE = "Done"
-    FAILED = "Failed"
-    STOPPED = "Stopped"
-    UNKNOWN = "Unknown"
-
-    @classmethod
-    def _missing_(cls, value: object) -> Self:
-        spellings = {"": "Waiting", "finish": "Done", "fail": "Failed", "stop": "Stopped"}
-        word = str(value or "").strip().lower()
-        word = spellings.get(word, word).capitalize()
-        return cls(word) if word in cls._value2member_map_ else cls("Unknown")
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether it stays like this. A state that nobody knows is not final."""
-        return self in (self.DONE, self.FAILED, self.STOPPED)
-
-
-def _no_date(value: Any) -> Any:
-    """Qianfan writes the date of what has not happened as ``0000-00-00T00:00:00Z``."""
-    return None if isinstance(value, str) and value.startswith("0000") else value
-
-
-Date = Annotated[str | None, BeforeValidator(_no_date)]
-
-
-def _finite(value: Any) -> Any:
-    """A diverged training may show ``NaN``, which is no number to compare or to store as JSON."""
-    try:
-        return value if math.isfinite(float(value)) else None
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _ratio(value: Any) -> float | None:
-    """Read ``"16.56%"`` as 0.1656, and a plain number as it is."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return None
-    text = str(value).strip()
-    try:
-        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        return None
-    # Removes what the division adds: 16.56 / 100 is 0.16559999999999997.
-    return round(number, 10) if math.isfinite(number) else None
-
-
-Number = Annotated[float | None, BeforeValidator(_finite)]
+if TYPE_CHECKING:
+    from airflow_qianfan.api.client import QianfanClient
 
 
 class Checkpoint(Result):
@@ -99,8 +48,24 @@ def _usable_checkpoints(value: Any) -> Any:
     return [row for row in value if isinstance(row, Checkpoint) or (isinstance(row, dict) and "step" in row)]
 
 
-class FineTuningTask(Result):
+class FineTuningTask(RemoteObject):
     """A training as the service describes it."""
+
+    noun: ClassVar[str] = "fine-tuning task"
+    id_name: ClassVar[str] = "fine_tuning_task_id"
+    id_member: ClassVar[str] = "task_id"
+    parent_name: ClassVar[str | None] = "fine_tuning_job_id"
+    parent_member: ClassVar[str] = "job_id"
+    is_listed_with_state: ClassVar[bool] = True
+    record_key: ClassVar[str] = "qianfan_task"
+    state_member: ClassVar[str] = "run_status"
+    states: ClassVar[States | None] = States(
+        active=("Waiting", "Running"),
+        succeeded=("Done",),
+        failed=("Failed",),
+        stopped=("Stopped",),
+        spellings={"finish": "Done", "fail": "Failed", "stop": "Stopped"},
+    )
 
     task_id: str
     job_id: str | None = None
@@ -120,21 +85,23 @@ class FineTuningTask(Result):
     finish_date: Date = Field(default=None, validation_alias=AliasChoices("finishDate", "finishTime"))
 
     @property
-    def status(self) -> FineTuningTaskStatus:
-        """The state; ``UNKNOWN`` where the service uses a word that is not documented."""
-        return FineTuningTaskStatus(self.run_status or "")
+    def started(self) -> float | None:
+        """When it was created, in seconds since the epoch."""
+        return timestamp(self.create_date)
 
     @property
     def progress(self) -> float | None:
         """Share of the training that is done, from 0 to 1; None where the service does not say."""
-        ratio = _ratio(self.run_progress)
-        return None if ratio is None else min(max(ratio, 0.0), 1.0)
+        if self.state.phase is Phase.SUCCEEDED:
+            return 1.0
+        share = ratio(self.run_progress)
+        return None if share is None else min(max(share, 0.0), 1.0)
 
     @property
     def metric_values(self) -> dict[str, float]:
         """The metrics as numbers: ``"16.56%"`` is 0.1656. What is not a number is left out."""
         metrics = self.metrics if isinstance(self.metrics, dict) else {}
-        values = {name: _ratio(value) for name, value in metrics.items()}
+        values = {name: ratio(value) for name, value in metrics.items()}
         return {name: value for name, value in values.items() if value is not None}
 
     @property
@@ -164,6 +131,7 @@ class FineTuningTask(Result):
         return {
             "fine_tuning_task_id": self.task_id,
             "fine_tuning_job_id": self.job_id,
+            "status": self.status,
             "run_status": self.run_status,
             "progress": self.progress,
             "metrics": self.metric_values,
@@ -173,94 +141,43 @@ class FineTuningTask(Result):
             "console_url": self.console_url,
         }
 
+    def summary(self) -> list[str]:
+        """Return the metrics and the best checkpoint."""
+        lines = []
+        if metrics := self.metric_values:
+            lines.append("Metrics: " + ", ".join(f"{name} {value:g}" for name, value in metrics.items()))
+        if (best := self.best_checkpoint) is not None:
+            values = {"perplexity": best.perplexity, "training loss": best.training_loss}
+            shown = [f"{name} {value:g}" for name, value in values.items() if value is not None]
+            lines.append(", ".join((f"Best checkpoint: step {best.step}", *shown)))
+        return lines
+
+    @classmethod
+    def describe(cls, object_id: str) -> DescribeFineTuningTask:
+        """Return the request that reads one."""
+        return DescribeFineTuningTask(task_id=object_id)
+
+    @classmethod
+    def stop(cls, object_id: str) -> StopFineTuningTask:
+        """Return the request that stops one."""
+        return StopFineTuningTask(task_id=object_id)
+
+    @classmethod
+    def siblings(cls, parent_id: str) -> DescribeFineTuningTasks:
+        """Return the request that lists the tasks of a job."""
+        return DescribeFineTuningTasks(job_id=parent_id, max_keys=100)
+
+    @classmethod
+    def candidates(cls, client: QianfanClient, create: CreateFineTuningTask) -> Iterable[Self]:
+        """Return the tasks of the same job."""
+        return client.iterate(cls.siblings(create.job_id))
+
 
 def task_console_url(job_id: str, task_id: str, train_mode: str | None = None) -> str:
     """Return the page of Baidu's console with the log of a training."""
     modes = {"postpretrain": "postPretrain", "dpo": "dpo"}
     mode = modes.get((train_mode or "").lower(), "sft")
-    return f"https://console.bce.baidu.com/qianfan/train/{mode}/{job_id}/{task_id}/detail/traininglog"
-
-
-class FineTuningJob(Result):
-    """A job as a list shows it. It has no state of its own; its tasks have."""
-
-    job_id: str
-    name: str | None = None
-    description: str | None = None
-    model: str | None = None
-    train_mode: str | None = None
-    create_time: Date = Field(default=None, validation_alias=AliasChoices("createTime", "createDate"))
-
-    def output(self) -> dict[str, Any]:
-        """Return what a DAG works with, fit for XCom."""
-        return {
-            "fine_tuning_job_id": self.job_id,
-            "name": self.name,
-            "description": self.description,
-            "model": self.model,
-            "train_mode": self.train_mode,
-            "create_time": self.create_time,
-        }
-
-
-class CreateFineTuningJobResult(Result):
-    """The new job."""
-
-    job_id: RequiredText
-
-
-class CreateFineTuningJob(Request, Action[CreateFineTuningJobResult]):
-    """Create a job, the container of training tasks. https://cloud.baidu.com/doc/qianfan-api/s/nmo1a7p4y
-
-    :param name: unique name, 2 to 20 characters.
-    :param model: base model, such as ``ERNIE-Speed-8K``.
-    :param train_mode: ``SFT``, ``PostPretrain``, ``DPO``, ``KTO`` …
-    :param description: at most 500 characters.
-    """
-
-    route: ClassVar[str] = ROUTE
-    repeatable: ClassVar[bool] = False
-
-    name: str = Field(min_length=2, max_length=20)
-    model: RequiredText
-    train_mode: RequiredText
-    description: str | None = Field(default=None, max_length=500)
-
-
-class FineTuningJobPage(Page):
-    """One page of jobs."""
-
-    id_member: ClassVar[str] = "job_id"
-    job_list: RowList[FineTuningJob] = Field(default_factory=list)
-
-    @property
-    def rows(self) -> list[FineTuningJob]:
-        """The jobs of this page."""
-        return self.job_list
-
-
-class DescribeFineTuningJobs(PagedRequest, Action[FineTuningJobPage]):
-    """List the jobs. https://cloud.baidu.com/doc/qianfan-api/s/nmo1a7p4y
-
-    :param train_mode: only jobs of this mode.
-    :param model: only jobs of this base model.
-    """
-
-    route: ClassVar[str] = ROUTE
-
-    train_mode: str | None = None
-    model: str | None = None
-
-
-class DeleteFineTuningJob(Request, Action[bool]):
-    """Delete a job. https://ai.baidu.com/ai-doc/WENXINWORKSHOP/Im3gxxr1l
-
-    :param job_id: the job, ``job-…``.
-    """
-
-    route: ClassVar[str] = ROUTE
-
-    job_id: RequiredText
+    return f"{CONSOLE}/qianfan/train/{mode}/{job_id}/{task_id}/detail/traininglog"
 
 
 class DatasetVersion(Member):
@@ -319,7 +236,6 @@ class CreateFineTuningTask(Request, Action[CreateFineTuningTaskResult]):
     """
 
     route: ClassVar[str] = ROUTE
-    repeatable: ClassVar[bool] = False
 
     job_id: RequiredText
     hyper_parameter_config: JsonObject

@@ -10,32 +10,32 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
-from airflow.sdk.exceptions import AirflowException
-
+from airflow_qianfan.compat import AirflowException
 from airflow_qianfan.exceptions import (
     QianfanAuthenticationError,
     QianfanConfigurationError,
     QianfanError,
 )
 from airflow_qianfan.hooks.qianfan import QianfanHook
-from airflow_qianfan.triggers.poller import MAX_CONNECTIONS, Poller, Watched
+from airflow_qianfan.triggers.base.poller import MAX_CONNECTIONS, Poller
 
 if TYPE_CHECKING:
     from airflow_qianfan.api.config import QianfanConfig
+    from airflow_qianfan.triggers.base.polling import Target
 
 log = logging.getLogger(__name__)
 
 CONFIG_SECONDS = 60.0
 """How long a connection of Airflow is taken to be unchanged."""
 
-CANNOT_CHANGE = "Connection %r cannot be used as it is now; what it said before holds: %s"
+CANNOT_CHANGE = "Connection %r cannot be used; keeping its previous settings: %s"
 
 
 class _Registry:
     """The pollers of one event loop, and what its connections say."""
 
     def __init__(self) -> None:
-        self.seats = 0
+        self.leases = 0
         self._pollers: dict[QianfanConfig, tuple[Poller, int]] = {}
         self._configs: dict[str, tuple[QianfanConfig, float]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -108,8 +108,8 @@ class _Registry:
 _REGISTRIES: WeakKeyDictionary[asyncio.AbstractEventLoop, _Registry] = WeakKeyDictionary()
 
 
-class Seat:
-    """A trigger's place at the poller of its connection; it moves when the connection changes.
+class PollerLease:
+    """A trigger's share in the poller of its connection; it moves when the connection changes.
 
     :param conn_id: id of the connection.
     """
@@ -123,7 +123,7 @@ class Seat:
 
     async def __aenter__(self) -> Self:
         self._registry = _REGISTRIES.setdefault(asyncio.get_running_loop(), _Registry())
-        self._registry.seats += 1
+        self._registry.leases += 1
         return self
 
     async def __aexit__(
@@ -134,24 +134,30 @@ class Seat:
             if config is not None:
                 await self._registry.leave(config)
         finally:
-            self._registry.seats -= 1
-            if not self._registry.seats:
+            self._registry.leases -= 1
+            if not self._registry.leases:
                 _REGISTRIES.pop(asyncio.get_running_loop(), None)
 
-    async def look(self, watched: Watched, pause: float) -> Any:
-        """Return the result of a look; see :meth:`Poller.look`.
+    def console_url(self, url: str) -> str:
+        """Return the address to show for a page of Baidu's console."""
+        from airflow_qianfan.api.objects import console_url
 
-        :raises QianfanError: the look failed, or the connection cannot be used.
+        return url if self._config is None else console_url(self._config.endpoint, url)
+
+    async def poll(self, target: Target, interval: float, pause: float) -> Any:
+        """Return the object as a poll finds it; see :meth:`Poller.poll`.
+
+        :raises QianfanError: the poll failed, or the connection cannot be used.
         """
         poller = await self._take(time.monotonic() - CONFIG_SECONDS)
         while True:
-            look = poller.look(watched, pause)
+            poll = poller.poll(target, interval, pause)
             try:
-                return await look
+                return await poll
             except QianfanAuthenticationError as error:
                 refusal = error
             finally:
-                poller.leave(look)
+                poller.forget(poll)
             # Perhaps the key was changed in the connection in the meantime.
             changed = await self._take(time.monotonic())
             if changed is poller:

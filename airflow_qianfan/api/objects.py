@@ -1,0 +1,225 @@
+"""What all objects at Qianfan have in common: trainings, model versions, and whatever else is created "
+"there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
+
+from airflow_qianfan.api.actions.base import Action, Page, Result
+
+if TYPE_CHECKING:
+    from airflow_qianfan.api.client import QianfanClient
+
+CONSOLE = "https://console.bce.baidu.com"
+
+Recognition = Literal["name", "mark", "being new"]
+"""How an object that a task has created is told from all others: by its unique name, by the mark in its
+description, or because it was not there before."""
+
+
+class Phase(StrEnum):
+    """What a state means for whoever waits."""
+
+    ACTIVE = "active"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state as the service reported it.
+
+    :param word: the documented word, whatever spelling came; where none is documented, the service's own.
+    :param phase: what it means. A word that is not documented is active.
+    :param is_known: whether the word is documented.
+    """
+
+    word: str
+    phase: Phase
+    is_known: bool = True
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the object stays like this."""
+        return self.phase is not Phase.ACTIVE
+
+
+class States:
+    """The states of a kind of object.
+
+    :param active: words for states that will pass; the first is meant where the service sends no word.
+    :param succeeded: words for what is waited for.
+    :param failed: words for a failure.
+    :param stopped: words for what somebody has stopped.
+    :param spellings: other spellings in lower case, and the word that each stands for. Case never matters.
+    """
+
+    def __init__(
+        self,
+        *,
+        active: Sequence[str],
+        succeeded: Sequence[str],
+        failed: Sequence[str] = (),
+        stopped: Sequence[str] = (),
+        spellings: Mapping[str, str] | None = None,
+    ) -> None:
+        phases = (
+            (Phase.ACTIVE, active),
+            (Phase.SUCCEEDED, succeeded),
+            (Phase.FAILED, failed),
+            (Phase.STOPPED, stopped),
+        )
+        known = {word.lower(): State(word, phase) for phase, words in phases for word in words}
+        known |= {spelling: known[word.lower()] for spelling, word in (spellings or {}).items()}
+        self._known: dict[str, State] = {"": State(active[0], Phase.ACTIVE), **known}
+
+    def read(self, word: object) -> State:
+        """Return what a word of the service stands for."""
+        text = str(word or "").strip()
+        return self._known.get(text.lower()) or State(text, Phase.ACTIVE, is_known=False)
+
+
+class RemoteObject(Result):
+    """A kind of object, and one of them as the service describes it.
+
+    A subclass is the one home of its kind: the members that the service sends, the states, and the requests
+    that describe, stop and list such an object. Triggers, sensors, operators and the poller read them here.
+    """
+
+    noun: ClassVar[str]
+    """What it is called in a sentence, such as ``fine-tuning task``."""
+
+    id_name: ClassVar[str]
+    """The name of its id in operators, sensors and triggers, such as ``fine_tuning_task_id``."""
+
+    id_member: ClassVar[str]
+    """The member that holds its id here."""
+
+    parent_name: ClassVar[str | None] = None
+    """The name in operators of the id of what it belongs to, such as ``fine_tuning_job_id``."""
+
+    parent_member: ClassVar[str] = ""
+    """The member that holds that id, here and in the request that creates one."""
+
+    name_member: ClassVar[str] = "name"
+    """The member that holds its name, here and in the request that creates one."""
+
+    states: ClassVar[States | None] = None
+    """Its states; None where it exists or does not, and that is all."""
+
+    state_member: ClassVar[str] = ""
+    """The member that holds the service's word for its state."""
+
+    record_key: ClassVar[str] = ""
+    """Under which key Airflow remembers that a task has created one."""
+
+    recognised_by: ClassVar[Recognition] = "being new"
+    """How one that a task has created is told from all others."""
+
+    is_listed_with_state: ClassVar[bool] = False
+    """Whether one list shows the states of all that belong to the same parent; see :meth:`siblings`."""
+
+    is_listed_by_id_only: ClassVar[bool] = False
+    """Whether :meth:`candidates` tells the ids only, and each has to be described."""
+
+    @property
+    def object_id(self) -> str:
+        """Its id."""
+        return str(getattr(self, self.id_member))
+
+    @property
+    def parent_id(self) -> str | None:
+        """The id of what it belongs to."""
+        found: str | None = getattr(self, self.parent_member) if self.parent_member else None
+        return found
+
+    @property
+    def state(self) -> State:
+        """The state that it is in."""
+        if self.states is None:
+            return State("", Phase.SUCCEEDED)
+        return self.states.read(getattr(self, self.state_member))
+
+    @property
+    def status(self) -> str:
+        """The documented word for its state, whatever spelling came."""
+        return self.state.word
+
+    @property
+    def label(self) -> str:
+        """It in a sentence: ``fine-tuning task task-…``."""
+        return f"{self.noun} {self.object_id}"
+
+    @property
+    def progress(self) -> float | None:
+        """Share that is done, from 0 to 1; None where the service does not say."""
+        return None
+
+    @property
+    def started(self) -> float | None:
+        """When it was created, in seconds since the epoch, if the service says so."""
+        return None
+
+    @property
+    def console_url(self) -> str | None:
+        """The page of Baidu's console that shows it."""
+        return None
+
+    def summary(self) -> list[str]:
+        """Return lines for the log about how it ended, such as its metrics."""
+        return []
+
+    def output(self) -> dict[str, Any]:
+        """Return what a DAG works with, fit for XCom."""
+        raise NotImplementedError
+
+    @classmethod
+    def describe(cls, object_id: str) -> Action[Any]:
+        """Return the request that reads one, or at least fails where it does not exist."""
+        raise NotImplementedError
+
+    @classmethod
+    def stop(cls, object_id: str) -> Action[Any] | None:
+        """Return the request that stops one; None where the service cannot stop it."""
+        return None
+
+    @classmethod
+    def siblings(cls, parent_id: str) -> Action[Page]:
+        """Return the request that lists all that belong to the same parent, with their states."""
+        raise NotImplementedError
+
+    @classmethod
+    def candidates(cls, client: QianfanClient, create: Any) -> Iterable[Self]:
+        """Return what may have been created by a request, from a list of the service.
+
+        :param client: what sends the requests.
+        :param create: the request that creates one.
+        """
+        raise NotImplementedError
+
+
+def timestamp(text: str | None) -> float | None:
+    """Return a date of the service in seconds since the epoch; None where it is none."""
+    try:
+        return datetime.fromisoformat(text or "").timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def console_url(endpoint: str, url: str) -> str:
+    """Return the address to show for a page of Baidu's console.
+
+    An emulator has pages of its own under the same paths, so that a link leads to what was created there.
+
+    :param endpoint: endpoint of the connection.
+    :param url: address of the page in Baidu's console.
+    """
+    host = urlsplit(endpoint).hostname or ""
+    is_local = host == "localhost" or host.startswith("127.") or host == "::1"
+    return endpoint.rstrip("/") + url.removeprefix(CONSOLE) if is_local and url.startswith(CONSOLE) else url

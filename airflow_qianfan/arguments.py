@@ -1,0 +1,193 @@
+"""How operators and sensors state their arguments: each once, with its type, default and meaning.
+
+An annotated class attribute with one of the functions below as its value is an argument. ``__init__``, its
+signature, the template fields, the documentation of the parameters and, in operators, the request follow from
+it. Editors and type checkers see the whole signature, with Airflow's own arguments, as they do for
+dataclasses.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, dataclass_transform
+
+from airflow_qianfan.settings import setting
+
+REQUIRED: Any = inspect.Parameter.empty
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What is known of an argument.
+
+    :param doc: what it means, for the documentation.
+    :param default: its default; :data:`REQUIRED` where there is none.
+    :param member: the member of the request that it becomes; None where it becomes none.
+    :param is_templated: whether Airflow renders templates in it.
+    :param is_json: whether it is an object, which Airflow's UI shows as JSON.
+    :param for_airflow: whether it is one of Airflow's own, passed on.
+    :param length: fewest and most characters of a text.
+    :param setting: the setting of Airflow's configuration that None stands for.
+    """
+
+    doc: str
+    default: Any
+    member: str | None = None
+    is_templated: bool = False
+    is_json: bool = False
+    for_airflow: bool = False
+    length: tuple[int, int] | None = None
+    setting: str | None = None
+
+
+def member(
+    doc: str,
+    *,
+    default: Any = REQUIRED,
+    name: str = "",
+    json: bool = False,
+    length: tuple[int, int] | None = None,
+) -> Any:
+    """State a templated argument that becomes a member of the request.
+
+    :param doc: what it means.
+    :param default: its default; without one it is required.
+    :param name: the member's name, where it is another one than the argument's.
+    :param json: whether it is an object or a list, or JSON text that stands for one.
+    :param length: fewest and most characters. A text without a template is refused when the DAG is parsed.
+    """
+    return Argument(doc, default, member=name, is_templated=True, is_json=json, length=length)
+
+
+def templated(doc: str, *, default: Any = REQUIRED, json: bool = False) -> Any:
+    """State a templated argument that the operator itself uses; see :func:`member`."""
+    return Argument(doc, default, is_templated=True, is_json=json)
+
+
+def option(doc: str, *, default: Any = None, setting: str | None = None) -> Any:
+    """State an argument that is not templated and not a member of the request.
+
+    :param doc: what it means.
+    :param default: its default.
+    :param setting: the setting in section ``[qianfan]`` of Airflow's configuration that None stands for.
+    """
+    return Argument(doc, default, setting=setting)
+
+
+def airflow_option(doc: str, *, default: Any = None, setting: str | None = None) -> Any:
+    """State one of Airflow's own arguments, to give it another default; see :func:`option`."""
+    return Argument(doc, default, setting=setting, for_airflow=True)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(member, templated, option, airflow_option))
+class DeclaresArguments:
+    """Base of all operators and sensors. Subclasses state arguments; see the text of this module.
+
+    A subclass with checks or a state of its own puts them into ``__post_init__``, which runs once after all
+    arguments are set, and calls that of its base.
+    """
+
+    arguments: ClassVar[dict[str, Argument]] = {}
+    """All arguments of this class but Airflow's own, by name; its own before those of its bases."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = {name: value for name, value in vars(cls).items() if isinstance(value, Argument)}
+        for name in own:
+            # The value belongs to an instance; on the class it would hide that one is missing.
+            delattr(cls, name)
+        cls._own_arguments = own
+        cls.arguments = {}
+        for base in cls.__mro__:
+            inherited = vars(base).get("_own_arguments", {})
+            cls.arguments |= {
+                name: argument for name, argument in inherited.items() if name not in cls.arguments
+            }
+        if "template_fields" not in vars(cls):
+            given = getattr(cls, "template_fields", ())
+            mine = (name for name, argument in cls.arguments.items() if argument.is_templated)
+            cls.template_fields = tuple(dict.fromkeys((*given, *mine)))
+        renderers = {name: "json" for name, argument in cls.arguments.items() if argument.is_json}
+        cls.template_fields_renderers = {**getattr(cls, "template_fields_renderers", {}), **renderers}
+        cls._has_made_init = "__init__" not in vars(cls)
+        if cls._has_made_init:
+            cls.__init__ = _make_init(cls, own)  # type: ignore[method-assign]
+        cls.__doc__ = _document(cls)
+
+    _own_arguments: ClassVar[Mapping[str, Argument]] = {}
+    _has_made_init: ClassVar[bool] = False
+    template_fields: ClassVar[Any]
+    template_fields_renderers: ClassVar[Any]
+
+    def __post_init__(self) -> None:
+        """Check the arguments, as far as they are known when a DAG is parsed."""
+        for name, argument in type(self).arguments.items():
+            if argument.length is not None:
+                _check_length(name, getattr(self, name), argument.length)
+
+
+def _make_init(cls: type[Any], own: Mapping[str, Argument]) -> Callable[..., None]:
+    def __init__(self: Any, **kwargs: Any) -> None:
+        values = {}
+        for name, argument in own.items():
+            value = kwargs.pop(name, argument.default)
+            if value is None and argument.setting is not None:
+                value = setting(argument.setting)
+            if argument.for_airflow:
+                kwargs[name] = value
+            else:
+                values[name] = value
+        super(cls, self).__init__(**kwargs)
+        for name, value in values.items():
+            setattr(self, name, value)
+        # Once, after the last of the constructors that were made here.
+        if next(base for base in type(self).__mro__ if vars(base).get("_has_made_init")) is cls:
+            self.__post_init__()
+
+    parameters = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=argument.default, annotation=_annotation(cls, name)
+        )
+        for name, argument in sorted(cls.arguments.items(), key=lambda item: item[1].default is not REQUIRED)
+    ]
+    __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+            *parameters,
+            inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD, annotation="Any"),
+        ],
+        return_annotation="None",
+    )
+    __init__.__qualname__ = f"{cls.__qualname__}.__init__"
+    __init__.__module__ = cls.__module__
+    return __init__
+
+
+def _annotation(cls: type[Any], name: str) -> Any:
+    return next(
+        (base.__annotations__[name] for base in cls.__mro__ if name in vars(base).get("__annotations__", {})),
+        inspect.Parameter.empty,
+    )
+
+
+def _document(cls: type[DeclaresArguments]) -> str:
+    """Return the documentation of a class with that of all its arguments."""
+    text = inspect.cleandoc(vars(cls).get("__doc__") or "")
+    lines = [
+        f":param {name}: {argument.doc}{' (templated)' if argument.is_templated else ''}"
+        for name, argument in cls.arguments.items()
+    ]
+    lines.append(":param kwargs: Airflow's own arguments, such as ``retries``; see ``BaseOperator``.")
+    return "\n".join((text, "", *lines))
+
+
+def _check_length(name: str, value: Any, length: tuple[int, int]) -> None:
+    # What holds a template is known only when the task runs; the request checks it then.
+    if not isinstance(value, str) or "{{" in value or "{%" in value:
+        return
+    fewest, most = length
+    if not fewest <= len(value) <= most:
+        shown = value if len(value) <= 40 else f"{value[:40]}…"
+        raise ValueError(f"{name} must have {fewest} to {most} characters, but {shown!r} has {len(value)}")

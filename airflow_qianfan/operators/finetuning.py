@@ -1,0 +1,244 @@
+"""Operators of fine-tuning: one for each Action of jobs and tasks, and one that does the whole training."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_qianfan.arguments import member, option
+from airflow_qianfan.links import QianfanFineTuningTaskLink
+from airflow_qianfan.operators.base.create import QianfanCreateOperator
+from airflow_qianfan.operators.base.creation import Creation
+from airflow_qianfan.operators.base.list import QianfanListOperator
+from airflow_qianfan.operators.base.operator import QianfanRequestOperator
+from airflow_qianfan.operators.base.origin import Origin
+from airflow_qianfan.operators.base.remove import QianfanDeleteOperator
+from airflow_qianfan.operators.base.stop import QianfanStopOperator
+from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
+from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+JOB = "finetuning.FineTuningJob"
+TASK = "finetuning.FineTuningTask"
+
+
+class _JobArguments(QianfanCreateOperator):
+    """The arguments that describe a job."""
+
+    model: str = member("base model, such as ``ERNIE-Speed-8K``.")
+    train_mode: str = member("``SFT``, ``PostPretrain``, ``DPO``, ``KTO`` …")
+    name: str | None = member(
+        "name of the job, unique in the account, 2 to 20 characters; None makes one from DAG and run.",
+        default=None,
+        length=(2, 20),
+    )
+    description: str | None = member(
+        "description of the job, at most 500 characters; a mark is added by which the job is found again.",
+        default=None,
+        length=(0, 500),
+    )
+
+
+class _TaskArguments(QianfanCreateOperator):
+    """The arguments that describe a training. Objects may be given as JSON text too, as a template does."""
+
+    hyper_parameter_config: Mapping[str, Any] | str = member(
+        "depends on model, train mode and scale; passed through.", json=True
+    )
+    dataset_config: Mapping[str, Any] | str = member(
+        "``sourceType``, ``versions`` and ``splitRatio``.", json=True
+    )
+    parameter_scale: str | None = member("``FullFineTuning``, ``LoRA`` …", default=None)
+    increment_task_id: str | None = member("task whose result is trained further.", default=None)
+    increment_checkpoint_step: int | str | None = member(
+        "its checkpoint, where it kept several.", default=None
+    )
+    corpus_config: Mapping[str, Any] | str | None = member(
+        "general data that is mixed in; passed through.", default=None, json=True
+    )
+    model_config: Mapping[str, Any] | str | None = member(
+        "for jobs of custom models; passed through.", default=None, json=True, name="model_config_"
+    )
+    resource_config: Mapping[str, Any] | str | None = member(
+        "resource pool; passed through.", default=None, json=True
+    )
+
+
+class QianfanCreateFineTuningJobOperator(_JobArguments):
+    """Create a job (CreateFineTuningJob). Returns ``fine_tuning_job_id`` and ``name``.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/nmo1a7p4y
+    """
+
+    action = "finetuning.CreateFineTuningJob"
+    kind_path = JOB
+
+
+class QianfanDescribeFineTuningJobsOperator(QianfanListOperator):
+    """List jobs (DescribeFineTuningJobs). Returns a list with ``fine_tuning_job_id``, ``name``,
+    ``description``, ``model``, ``train_mode`` and ``create_time`` of each.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/nmo1a7p4y
+    """
+
+    action = "finetuning.DescribeFineTuningJobs"
+
+    train_mode: str | None = member("only jobs of this mode.", default=None)
+    model: str | None = member("only jobs of this base model.", default=None)
+
+
+class QianfanDeleteFineTuningJobOperator(QianfanDeleteOperator):
+    """Delete a job (DeleteFineTuningJob). Returns ``fine_tuning_job_id`` and ``deleted``.
+
+    .. seealso::
+        https://ai.baidu.com/ai-doc/WENXINWORKSHOP/Im3gxxr1l
+    """
+
+    action = "finetuning.DeleteFineTuningJob"
+    kind_path = JOB
+
+    fine_tuning_job_id: str = member("the job, ``job-…``.", name="job_id")
+
+
+class QianfanCreateFineTuningTaskOperator(_TaskArguments, QianfanWaitingOperator):
+    """Start a training (CreateFineTuningTask). Returns ``fine_tuning_task_id`` and ``fine_tuning_job_id``.
+
+    With ``wait_for_completion`` it waits for the training, and returns what
+    :class:`QianfanDescribeFineTuningTaskOperator` does.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/1mo1a2ttv
+    """
+
+    action = "finetuning.CreateFineTuningTask"
+    kind_path = TASK
+    trigger_class = QianfanFineTuningTaskTrigger
+    operator_extra_links = (QianfanFineTuningTaskLink(),)
+
+    fine_tuning_job_id: str = member("the job it belongs to, ``job-…``.", name="job_id")
+    wait_for_completion: bool = option("wait until the training has ended.", default=False)
+
+
+class QianfanDescribeFineTuningTasksOperator(QianfanListOperator):
+    """List the trainings of a job (DescribeFineTuningTasks). Returns a list of dicts like those of
+    :class:`QianfanDescribeFineTuningTaskOperator`.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/Dmo1adln5
+    """
+
+    action = "finetuning.DescribeFineTuningTasks"
+
+    fine_tuning_job_id: str = member("the job, ``job-…``.", name="job_id")
+
+
+class QianfanDescribeFineTuningTaskOperator(QianfanRequestOperator):
+    """Describe a training (DescribeFineTuningTask), in whatever state it is.
+
+    Returns ``fine_tuning_task_id``, ``fine_tuning_job_id``, ``status``, ``run_status`` (the service's own
+    word), ``progress``, ``metrics`` as numbers (``"16.56%"`` is 0.1656), ``checkpoints``,
+    ``best_checkpoint``, ``best_checkpoint_step`` and ``console_url``.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/lmo1afnju
+    """
+
+    action = "finetuning.DescribeFineTuningTask"
+    operator_extra_links = (QianfanFineTuningTaskLink(),)
+
+    fine_tuning_task_id: str = member("the task, ``task-…``.", name="task_id")
+
+
+class QianfanStopFineTuningTaskOperator(QianfanStopOperator):
+    """Stop a training (StopFineTuningTask). Returns ``fine_tuning_task_id``, ``status`` and ``run_status``.
+
+    A training that has ended already is left as it is: ``status`` tells how it ended. It is None where the
+    task does not exist and ``if_missing`` ignores that.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan/s/Zmh4sux81
+    """
+
+    action = "finetuning.StopFineTuningTask"
+    kind_path = TASK
+
+    fine_tuning_task_id: str = member("the task, ``task-…``.", name="task_id")
+
+
+class QianfanDeleteFineTuningTaskOperator(QianfanDeleteOperator):
+    """Delete a training (DeleteFineTuningTask). Returns ``fine_tuning_task_id`` and ``deleted``.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/ymo1a9xwn
+    """
+
+    action = "finetuning.DeleteFineTuningTask"
+    kind_path = TASK
+
+    fine_tuning_task_id: str = member("the task, ``task-…``.", name="task_id")
+
+
+class QianfanFineTuningOperator(_TaskArguments, _JobArguments, QianfanWaitingOperator):
+    """Train a model: create a job and a task in it, wait, and return the result.
+
+    One run of this task costs exactly one training, whatever crashes: a retry attaches to the training of the
+    attempt before, unless that has failed or was stopped. A cleared task trains anew.
+
+    Returns ``fine_tuning_job_id``, ``fine_tuning_task_id``, ``status``, ``run_status`` (the service's own
+    word), ``progress``, ``metrics`` as numbers (``"16.56%"`` is 0.1656), ``checkpoints``,
+    ``best_checkpoint``, ``best_checkpoint_step`` and ``console_url``; without ``wait_for_completion`` only
+    the two ids. They are XComs as soon as they are known.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/nmo1a7p4y and https://cloud.baidu.com/doc/qianfan-api/s/1mo1a2ttv
+    """
+
+    action = "finetuning.CreateFineTuningTask"
+    job_action = "finetuning.CreateFineTuningJob"
+    custom_operator_name = "Train"
+    kind_path = TASK
+    trigger_class = QianfanFineTuningTaskTrigger
+    operator_extra_links = (QianfanFineTuningTaskLink(),)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.fine_tuning_job_id: str | None = None
+
+    @property
+    def fine_tuning_task_id(self) -> str | None:
+        """The training, once it is known."""
+        return self.object_id
+
+    @property
+    def job_kind(self) -> Any:
+        """The kind of object that the job is."""
+        from airflow_qianfan.api.actions import load
+
+        return load(JOB)
+
+    @property
+    def record_keys(self) -> Collection[str]:
+        """Under which keys Airflow remembers the job and the training."""
+        return self.job_kind.record_key, self.kind.record_key
+
+    def submit(self, context: Context) -> dict[str, Any]:
+        """Create the job and the task, and return their ids."""
+        origin = Origin.of(context, durable=self.durable)
+        job_request = self.make_create(origin, self.job_action, self.job_kind)
+        # Refuses bad arguments of the task before the job is created.
+        self.make_request(job_id="not known yet")
+        job = Creation(self.hook, origin, self.job_kind, job_request)
+        job_id = self.fine_tuning_job_id = self.submit_or_attach(context, job)
+        ti: Any = context["ti"]
+        ti.xcom_push(key="fine_tuning_job_id", value=job_id)
+        task = Creation(self.hook, origin, self.kind, self.make_request(job_id=job_id), owns_parent=True)
+        return self.submit_and_publish_ids(context, task, may_exist=job.found_without_record)
+
+    def restore_ids(self, context: Context, ids: dict[str, str]) -> None:
+        """Take over the ids of what was created before this task was deferred."""
+        super().restore_ids(context, ids)
+        self.fine_tuning_job_id = self.remembered_id(context, self.job_kind.record_key)

@@ -1,0 +1,21 @@
+"""Settings of Airflow's configuration, section ``[qianfan]``; ``get_provider_info`` documents them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from airflow_qianfan.compat import conf
+
+DEFAULTS: Mapping[str, float] = {
+    "poll_interval": 30.0,
+    "max_poll_interval": 600.0,
+    "settle_seconds": 30.0,
+}
+
+
+def setting(name: str) -> float:
+    """Return a setting in seconds.
+
+    :param name: such as ``poll_interval``.
+    """
+    return conf.getfloat("qianfan", name, fallback=DEFAULTS[name])

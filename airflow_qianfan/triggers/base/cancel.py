@@ -1,0 +1,178 @@
+"""Stops an object when the Airflow task that waited for it is ended, within seconds and without raising."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Generator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import get_current_context
+
+from airflow_qianfan.compat import AirflowException
+from airflow_qianfan.exceptions import (
+    QianfanOperationFailedError,
+    QianfanRequestError,
+    QianfanWaitTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
+
+    from airflow_qianfan.api.actions.base import Action
+    from airflow_qianfan.api.objects import RemoteObject
+    from airflow_qianfan.hooks.qianfan import QianfanHook
+    from airflow_qianfan.triggers.base.polling import Target
+
+PAUSE = 0.5
+"""Seconds between two polls whether an object has ended."""
+
+ASK_SECONDS = 1.5
+"""How long to wait for Airflow's answer; it kills the process 5 s after the signal."""
+
+REFUSALS = (QianfanOperationFailedError, QianfanRequestError)
+"""What the service may answer for an object that has ended. Which is not documented: its state decides."""
+
+# The state of the task after a user has marked or cleared it, or where no further attempt follows.
+_ENDED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed", "restarting"})
+
+Steps = Generator["Action[Any] | float", Any, "RemoteObject"]
+
+
+def stop_steps(target: Target, *, pause: float = PAUSE, wait: bool = True) -> Steps:
+    """Yield the requests and pauses in seconds that stop an object; return it as it is at the end.
+
+    Whoever runs the steps sends a request and gives back its result, or throws its error.
+
+    :param target: what to stop.
+    :param pause: seconds between two polls whether it has ended.
+    :param wait: whether to poll until it has ended.
+    :raises QianfanAPIError: the service refuses, and the object goes on.
+    """
+    refusal = None
+    request = target.kind.stop(target.object_id)
+    if request is None:
+        raise ValueError(f"the service cannot stop a {target.kind.noun}")
+    try:
+        yield request
+    except REFUSALS as error:
+        refusal = error
+    found: RemoteObject = yield target.request()
+    if refusal is not None and not (found.state.is_final or refusal.after_lost_answer):
+        raise refusal
+    while wait and not found.state.is_final:
+        yield pause
+        found = yield target.request()
+    return found
+
+
+def run_steps(steps: Steps, hook: QianfanHook, *, seconds: float) -> RemoteObject:
+    """Run the steps that stop an object, and return it as it is at the end.
+
+    :param steps: see :func:`stop_steps`.
+    :param hook: what sends the requests.
+    :param seconds: how long to poll at most.
+    :raises QianfanWaitTimeoutError: it has not ended by then.
+    """
+    deadline = time.monotonic() + seconds
+    step = next(steps)
+    while True:
+        try:
+            if isinstance(step, float):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise QianfanWaitTimeoutError(f"it has not ended within {seconds:g} s")
+                time.sleep(min(step, left))
+                answer = None
+            else:
+                answer = hook.call(step)
+        except REFUSALS as error:
+            step = steps.throw(error)
+        else:
+            try:
+                step = steps.send(answer)
+            except StopIteration as end:
+                found: RemoteObject = end.value
+                return found
+
+
+async def arun_steps(steps: Steps, hook: QianfanHook, *, seconds: float) -> RemoteObject:
+    """Run the steps that stop an object without blocking the event loop; see :func:`run_steps`."""
+    async with asyncio.timeout(seconds), hook.async_client() as client:
+        step = next(steps)
+        while True:
+            try:
+                answer = await (asyncio.sleep(step) if isinstance(step, float) else client.call(step))
+            except REFUSALS as error:
+                step = steps.throw(error)
+            else:
+                try:
+                    step = steps.send(answer)
+                except StopIteration as end:
+                    found: RemoteObject = end.value
+                    return found
+
+
+def stop_object(hook: QianfanHook, target: Target, why: str, log: Logger, *, seconds: float) -> bool:
+    """Stop an object, and poll until it has ended; return whether it has.
+
+    :param hook: a hook that nothing else uses, with a short ``timeout``.
+    :param target: what to stop.
+    :param why: the reason, for the log.
+    :param log: the log of the Airflow task.
+    :param seconds: how long to poll.
+    """
+    try:
+        return _report(target, run_steps(stop_steps(target), hook, seconds=seconds), why, log)
+    except AirflowException as error:
+        return _report(target, error, why, log)
+
+
+async def astop_object(hook: QianfanHook, target: Target, why: str, log: Logger, *, seconds: float) -> bool:
+    """Stop an object without blocking the event loop; see :func:`stop_object`."""
+    try:
+        return _report(target, await arun_steps(stop_steps(target), hook, seconds=seconds), why, log)
+    except (AirflowException, TimeoutError) as error:
+        return _report(target, error, why, log)
+
+
+def _report(target: Target, outcome: RemoteObject | BaseException, why: str, log: Logger) -> bool:
+    if isinstance(outcome, BaseException):
+        error = str(outcome) or type(outcome).__name__
+        log.error(
+            "Stopping %s, since %s, did not succeed: %s. It may go on and cost money: look in the console.",
+            target.label,
+            why,
+            error.rstrip("."),
+        )
+        return False
+    log.info("Stopped %s, since %s: it is %s.", target.label, why, outcome.status)
+    return True
+
+
+def user_has_ended_task() -> bool:
+    """Return whether nobody wants the running task any more.
+
+    It is not where a worker or scheduler is replaced, or Airflow has lost touch with the worker: then the
+    task is still running, or waits for its next attempt.
+    """
+    try:
+        ti: Any = get_current_context()["ti"]
+    except RuntimeError:
+        return True
+    states: list[str | None] = []
+
+    def ask() -> None:
+        with suppress(Exception):
+            found = ti.get_task_states(
+                dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+            )
+            states.extend(found.get(ti.run_id, {}).values())
+
+    # The signal may have interrupted this thread while it talked to Airflow and held the lock for that.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(ASK_SECONDS)
+    return bool(states) and states[0] in _ENDED

@@ -1,0 +1,114 @@
+"""What a person reads in the log of a task that waits: state, progress, time, and how it ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
+
+    from airflow_qianfan.api.objects import RemoteObject
+
+_REASONS = ("reason", "error", "message", "msg")
+"""Qianfan documents no member for the reason of a failure; one that is called like this is shown."""
+
+
+class ProgressLog:
+    """Writes a line whenever the state or the progress of an object changes.
+
+    :param log: where to write.
+    :param started: when the waiting began, in seconds since the epoch.
+    """
+
+    __slots__ = ("_first", "_last", "_log", "_started")
+
+    def __init__(self, log: Logger, started: float) -> None:
+        self._log = log
+        self._started = started
+        self._last: tuple[str, float | None] | None = None
+        self._first: tuple[float, str, float | None] | None = None
+
+    def update(self, found: RemoteObject, now: float, console_url: str | None = None) -> None:
+        """Take what a poll found.
+
+        :param found: the object.
+        :param now: time in seconds since the epoch.
+        :param console_url: the page that shows it.
+        """
+        state, progress = found.state, found.progress
+        # Not every poll tells the progress.
+        if self._last is not None and state.word == self._last[0] and progress in (None, self._last[1]):
+            return
+        self._last = (state.word, progress)
+        if state.is_final:
+            self._log_end(found, now, console_url)
+            return
+        parts = [f"{_capitalised(found.label)}: {state.word or 'no state yet'}"]
+        if progress is not None:
+            parts.append(f"{progress:.0%} done")
+        parts.append(f"{duration(now - self._start(found))} elapsed")
+        left = self._time_left(found, now)
+        if left is not None:
+            parts.append(f"about {duration(left)} left")
+        self._log.info(", ".join(parts))
+        if not state.is_known:
+            self._log.warning(
+                "The state %r of %s is not documented; waiting on.", state.word or "", found.label
+            )
+
+    def _log_end(self, found: RemoteObject, now: float, console_url: str | None) -> None:
+        from airflow_qianfan.api.objects import Phase
+
+        took = duration(now - self._start(found))
+        if found.state.phase is Phase.SUCCEEDED:
+            self._log.info("%s: %s, after %s.", _capitalised(found.label), found.status, took)
+        else:
+            self._log.error(
+                "%s ended as %s after %s: %s.", _capitalised(found.label), found.status, took, reason(found)
+            )
+        for line in found.summary():
+            self._log.info(line)
+        if console_url:
+            self._log.info("In the console: %s", console_url)
+
+    def _start(self, found: RemoteObject) -> float:
+        # In which time zone the service writes its dates is not documented: one that lies after the moment
+        # when the waiting began is not in ours.
+        created = found.started
+        return self._started if created is None or created > self._started else created
+
+    def _time_left(self, found: RemoteObject, now: float) -> float | None:
+        # Counts from the first poll, since the waiting may begin long after the training did. What has not
+        # begun is at 0; a list does not tell how far a training is that has begun.
+        word, progress = found.state.word, found.progress
+        if self._first is None or self._first[1:] == (word, None):
+            self._first = (now, word, progress)
+        start, _, before = self._first
+        before = before or 0.0
+        if progress is None or progress <= before:
+            return None
+        return (now - start) * (1 - progress) / (progress - before)
+
+
+def reason(found: RemoteObject) -> str:
+    """Return why it failed, as far as the service says."""
+    extra: dict[str, Any] = found.model_extra or {}
+    told = [
+        f"{name} {value}"
+        for name, value in extra.items()
+        if value and isinstance(value, str) and any(part in name.lower() for part in _REASONS)
+    ]
+    return "; ".join(told)[:500] or "Qianfan's API tells no reason"
+
+
+def duration(seconds: float) -> str:
+    """Return a number of seconds as a person says it."""
+    minutes, rest = divmod(round(max(0.0, seconds)), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]

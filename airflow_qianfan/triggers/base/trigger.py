@@ -1,0 +1,171 @@
+"""The trigger that all kinds of objects share: poll, log progress, until a final state or a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_qianfan.compat import AirflowException, AirflowFailException
+from airflow_qianfan.exceptions import QianfanError
+from airflow_qianfan.hooks.qianfan import QianfanHook
+from airflow_qianfan.triggers.base.polling import LAST_POLL, TIMEOUT_EVENT, PollSettings, PollState, Target
+
+if TYPE_CHECKING:
+    from airflow_qianfan.api.objects import RemoteObject
+    from airflow_qianfan.triggers.base.registry import PollerLease
+
+ON_KILL_TIMEOUT = 20.0
+"""Seconds for stopping an object; Airflow gives a trigger 30 by default."""
+
+
+class QianfanTrigger(BaseTrigger):
+    """Polls an object until it is in a final state.
+
+    It only reads, so that a restarted triggerer can start it again at any time. A subclass says which kind of
+    object it polls.
+
+    :param qianfan_conn_id: id of the connection.
+    :param poll_interval: seconds between two polls at least; a tenth is added or taken away at random.
+    :param max_poll_interval: seconds between two polls at most, while there is long to go.
+    :param started: when the waiting began, in seconds since the epoch; None for now.
+    :param deadline: when to give up, in seconds since the epoch; None for never.
+    :param max_poll_failures: how many failures in a row are tolerated.
+    :param console_url: page of the console, if it is known already; every event leads to it.
+    :param cancel_on_kill: whether a user who ends the waiting task (mark failed, mark success, clear) stops
+        the object too, where the service can stop it. Restarts of the triggerer never do.
+    :param ids: the id of the object, under its name in operators, such as ``fine_tuning_task_id``; and of
+        what it belongs to, such as ``fine_tuning_job_id``, if it is known.
+    """
+
+    kind_path: ClassVar[str]
+    """The kind of object, such as ``finetuning.FineTuningTask``; see
+    :func:`airflow_qianfan.api.actions.load`. It is loaded when a task runs, not when a DAG file is parsed."""
+
+    id_name: ClassVar[str]
+    """:attr:`airflow_qianfan.api.objects.RemoteObject.id_name` of that kind."""
+
+    parent_name: ClassVar[str | None] = None
+    """:attr:`airflow_qianfan.api.objects.RemoteObject.parent_name` of that kind."""
+
+    def __init__(
+        self,
+        *,
+        qianfan_conn_id: str = QianfanHook.default_conn_name,
+        poll_interval: float = 30.0,
+        max_poll_interval: float = 600.0,
+        started: float | None = None,
+        deadline: float | None = None,
+        max_poll_failures: int = 10,
+        console_url: str | None = None,
+        cancel_on_kill: bool = False,
+        **ids: str | None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.object_id = ids.pop(self.id_name, None) or ""
+        self.parent_id = ids.pop(self.parent_name, None) if self.parent_name else None
+        if ids or not self.object_id:
+            raise TypeError(f"{type(self).__name__} needs {self.id_name}, and knows no {sorted(ids)}")
+        self.qianfan_conn_id = qianfan_conn_id
+        self.poll_interval = poll_interval
+        self.max_poll_interval = max(max_poll_interval, poll_interval)
+        self.started = time.time() if started is None else started
+        self.deadline = deadline
+        self.max_poll_failures = max_poll_failures
+        self.console_url = console_url
+        self.cancel_on_kill = cancel_on_kill
+
+    @classmethod
+    def kind(cls) -> type[RemoteObject]:
+        """Return the kind of object."""
+        from airflow_qianfan.api.actions import load
+
+        kind: type[RemoteObject] = load(cls.kind_path)
+        return kind
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return class path and arguments; they are stored unencrypted, so they hold no secret."""
+        parent = {self.parent_name: self.parent_id} if self.parent_name else {}
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            self.id_name: self.object_id,
+            **parent,
+            "qianfan_conn_id": self.qianfan_conn_id,
+            "poll_interval": self.poll_interval,
+            "max_poll_interval": self.max_poll_interval,
+            "started": self.started,
+            "deadline": self.deadline,
+            "max_poll_failures": self.max_poll_failures,
+            "console_url": self.console_url,
+            "cancel_on_kill": self.cancel_on_kill,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event: ``status`` is ``success``, ``failed``, ``timeout`` or ``error``."""
+        # Only the triggerer needs it; DAG files are parsed every few seconds.
+        from airflow_qianfan.triggers.base.registry import PollerLease
+
+        lease = PollerLease(self.qianfan_conn_id)
+        state = PollState(
+            Target(self.kind(), self.object_id, self.parent_id),
+            PollSettings(
+                poll_interval=self.poll_interval,
+                max_poll_interval=self.max_poll_interval,
+                max_poll_failures=self.max_poll_failures,
+                started=self.started,
+                deadline=self.deadline,
+            ),
+            # A logger of the class: Airflow tells the lines of triggers apart by their context.
+            self.logger(),
+            lease.console_url,
+        )
+        try:
+            async with lease:
+                event = await self._wait(state, lease)
+        except AirflowException as error:
+            can_retry = not isinstance(error, AirflowFailException)
+            message = f"cannot read the state of {state.target.label}: {error}"
+            event = {"status": "error", "message": message, "can_retry": can_retry}
+        output = {"console_url": state.console_url or self.console_url}
+        event = {"output": output, **event, "ids": {self.id_name: self.object_id}}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def _wait(self, state: PollState, lease: PollerLease) -> dict[str, Any]:
+        # The task has polled before it was deferred; a restarted triggerer must not ask for all at once.
+        pause: float | None = state.first_pause()
+        while pause is not None:
+            limit = asyncio.timeout(self._seconds_left())
+            try:
+                async with limit:
+                    event = state.record(await lease.poll(state.target, self.poll_interval, pause))
+            except QianfanError as error:
+                state.record_failure(error)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                break
+            else:
+                if event is not None:
+                    return event
+            pause = state.pause()
+        return TIMEOUT_EVENT
+
+    def _seconds_left(self) -> float | None:
+        return None if self.deadline is None else max(0.0, self.deadline - time.time()) + LAST_POLL
+
+    async def on_kill(self) -> None:
+        """Stop the object, where ``cancel_on_kill`` asks for it and the service can."""
+        if not self.cancel_on_kill or self.kind().stop(self.object_id) is None:
+            return
+        from airflow_qianfan.triggers.base.cancel import astop_object
+
+        # run() has been unwound, and its client with it.
+        await astop_object(
+            QianfanHook(self.qianfan_conn_id, timeout=ON_KILL_TIMEOUT / 2),
+            Target(self.kind(), self.object_id),
+            "a user ended the Airflow task that waited for it",
+            self.log,
+            seconds=ON_KILL_TIMEOUT,
+        )
