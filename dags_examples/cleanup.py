@@ -30,8 +30,8 @@ with DAG(
     doc_md=__doc__,
     params={
         "name_prefix": Param("train_a_", type="string", minLength=1, description="Only jobs named like this"),
-        "older_than_days": Param(30, type="number", minimum=0),
-        "dry_run": Param(True, type="boolean"),
+        "older_than_days": Param(30, type="number", minimum=0, description="Only jobs older than this"),
+        "dry_run": Param(True, type="boolean", description="Only say what would be deleted"),
     },
 ) as dag:
     list_jobs = QianfanDescribeFineTuningJobsOperator(task_id="list_jobs", limit=None)
@@ -54,9 +54,9 @@ with DAG(
 
     old_jobs = select_old_jobs(list_jobs.output)
 
-    list_tasks = QianfanDescribeFineTuningTasksOperator.partial(task_id="list_tasks", limit=None).expand(
-        fine_tuning_job_id=old_jobs
-    )
+    list_tasks = QianfanDescribeFineTuningTasksOperator.partial(
+        task_id="list_tasks", limit=None, map_index_template="{{ task.fine_tuning_job_id }}"
+    ).expand(fine_tuning_job_id=old_jobs)
 
     @task(trigger_rule="none_failed")
     def select_running_tasks(tasks_by_job: Any) -> list[str]:
@@ -65,17 +65,20 @@ with DAG(
             row["fine_tuning_task_id"]
             for rows in tasks_by_job or []
             for row in rows
-            if row["run_status"] in ("Waiting", "Running")
+            if row["status"] in ("Waiting", "Running")
         ]
 
     # [START howto_operator_stop_fine_tuning_task]
-    stop_tasks = QianfanStopFineTuningTaskOperator.partial(task_id="stop_tasks", if_missing="ignore").expand(
-        fine_tuning_task_id=select_running_tasks(list_tasks.output)
-    )
+    stop_tasks = QianfanStopFineTuningTaskOperator.partial(
+        task_id="stop_tasks", if_missing="ignore", map_index_template="{{ task.fine_tuning_task_id }}"
+    ).expand(fine_tuning_task_id=select_running_tasks(list_tasks.output))
     # [END howto_operator_stop_fine_tuning_task]
 
     delete_jobs = QianfanDeleteFineTuningJobOperator.partial(
-        task_id="delete_jobs", if_missing="ignore", trigger_rule="none_failed"
+        task_id="delete_jobs",
+        if_missing="ignore",
+        trigger_rule="none_failed",
+        map_index_template="{{ task.fine_tuning_job_id }}",
     ).expand(fine_tuning_job_id=old_jobs)
 
     stop_tasks >> delete_jobs

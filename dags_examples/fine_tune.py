@@ -2,6 +2,7 @@
 
 Each run costs exactly one training and publishes exactly one version, whatever crashes. When the training
 takes longer than ``execution_timeout``, or somebody marks its task as failed, it is stopped at Qianfan, too.
+The model set comes first: where it cannot be had, nothing has been paid for yet.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ with DAG(
     tags=["qianfan", "example"],
     doc_md=__doc__,
     params={
-        "model": Param("ERNIE-Speed-8K", type="string", description="Base model"),
+        "model": Param(
+            "ERNIE-Speed-8K",
+            type="string",
+            description="Base model",
+            examples=["ERNIE-Speed-8K", "ERNIE-Lite-8K-0308"],
+        ),
         "dataset_version_id": Param(
             "ds-0123456789abcdef", type="string", description="Published version of a data set"
         ),
@@ -34,6 +40,10 @@ with DAG(
     },
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
 ) as dag:
+    model_set = QianfanCreateCustomModelSetOperator(
+        task_id="model_set", model_set_name="{{ params.model_set_name }}", if_exists="use"
+    )
+
     # [START howto_operator_fine_tuning]
     train = QianfanFineTuningOperator(
         task_id="train",
@@ -51,10 +61,6 @@ with DAG(
     )
     # [END howto_operator_fine_tuning]
 
-    model_set = QianfanCreateCustomModelSetOperator(
-        task_id="model_set", model_set_name="{{ params.model_set_name }}", if_exists="use"
-    )
-
     publish = QianfanCreateCustomModelOperator(
         task_id="publish",
         model_set_id=model_set.output["model_set_id"],
@@ -64,3 +70,5 @@ with DAG(
         deferrable=True,
         execution_timeout=timedelta(hours=1),
     )
+
+    model_set >> train

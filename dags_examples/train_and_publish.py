@@ -1,7 +1,8 @@
-"""Train a model on Qianfan and publish it: job, task, wait, model set, version, wait until it is Ready.
+"""Train a model on Qianfan and publish it: model set, job, task, wait, version, wait until it is Ready.
 
 Waiting happens in the triggerer, so no worker is held while the training runs. A retry of a task attaches to
-what the attempt before created, so that nothing is trained or published twice.
+what the attempt before created, so that nothing is trained or published twice. The model set comes first: where it
+cannot be had, nothing has been paid for yet.
 """
 
 from __future__ import annotations
@@ -29,9 +30,18 @@ with DAG(
     tags=["qianfan", "example"],
     doc_md=__doc__,
     params={
-        "model": Param("ERNIE-Speed-8K", type="string", description="Base model"),
-        "train_mode": Param("SFT", type="string", description="SFT, PostPretrain, DPO, KTO …"),
-        "parameter_scale": Param("LoRA", type="string", description="FullFineTuning, LoRA …"),
+        "model": Param(
+            "ERNIE-Speed-8K",
+            type="string",
+            description="Base model",
+            examples=["ERNIE-Speed-8K", "ERNIE-Lite-8K-0308"],
+        ),
+        "train_mode": Param(
+            "SFT", type="string", description="How to train", enum=["SFT", "PostPretrain", "DPO", "KTO"]
+        ),
+        "parameter_scale": Param(
+            "LoRA", type="string", description="What to train", enum=["LoRA", "FullFineTuning"]
+        ),
         "hyper_parameter_config": Param(
             {"epoch": 1, "learningRate": 0.0003, "maxSeqLen": 4096},
             type="object",
@@ -47,6 +57,13 @@ with DAG(
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     render_template_as_native_obj=True,
 ) as dag:
+    create_model_set = QianfanCreateCustomModelSetOperator(
+        task_id="create_model_set",
+        model_set_name="{{ params.model_set_name }}",
+        model_type="Text2Text",
+        if_exists="use",
+    )
+
     # [START howto_operator_create_fine_tuning_job]
     create_job = QianfanCreateFineTuningJobOperator(
         task_id="create_job",
@@ -78,13 +95,6 @@ with DAG(
     )
     # [END howto_sensor_fine_tuning_task]
 
-    create_model_set = QianfanCreateCustomModelSetOperator(
-        task_id="create_model_set",
-        model_set_name="{{ params.model_set_name }}",
-        model_type="Text2Text",
-        if_exists="use",
-    )
-
     # [START howto_operator_create_custom_model]
     publish_model = QianfanCreateCustomModelOperator(
         task_id="publish_model",
@@ -103,5 +113,5 @@ with DAG(
     )
     # [END howto_sensor_model]
 
-    wait_for_training >> create_model_set
+    create_model_set >> create_job
     publish_model >> wait_until_ready

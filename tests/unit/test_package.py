@@ -97,16 +97,22 @@ def imports_of(path: Path) -> set[str]:
     return {name for name in found if name.startswith("airflow_qianfan.")}
 
 
+#: What operators and sensors may know, but neither of the other.
+SHARED = ("triggers", "hooks", "api", "exceptions", "compat", "settings", "arguments", "report", "links")
 #: Who may know whom. Arrows run one way: operators, sensors, triggers, hooks, api.
 MAY_KNOW = {
+    "compat": (),
+    "exceptions": ("compat",),
     "api": ("api", "exceptions", "__version__"),
-    "hooks": ("hooks", "api", "exceptions"),
-    "triggers": ("triggers", "hooks", "api", "exceptions"),
-    "sensors": ("sensors", "triggers", "hooks", "api", "exceptions", "links"),
-    "operators": ("operators", "triggers", "hooks", "api", "exceptions", "links"),
-    "emulator": ("emulator", "api.signing", "__version__"),
-    "exceptions": (),
+    "hooks": ("hooks", "api", "exceptions", "compat"),
+    "triggers": ("triggers", "hooks", "api", "exceptions", "compat"),
+    "settings": ("compat",),
+    "arguments": ("settings",),
+    "report": ("exceptions",),
     "links": (),
+    "sensors": ("sensors", *SHARED),
+    "operators": ("operators", *SHARED),
+    "emulator": ("emulator", "api.signing", "__version__"),
     "get_provider_info": (),
 }
 
@@ -124,6 +130,44 @@ def test_module_is_shorter_than_400_lines(path):
     assert len(path.read_text().splitlines()) < 400
 
 
+def names_of_airflow(path: Path) -> set[str]:
+    """What a file imports of Airflow when it runs."""
+    tree = ast.parse(path.read_text())
+    for_types = {
+        node
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+        for node in ast.walk(block)
+    }
+    return {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node not in for_types
+        for alias in node.names
+        if node.module.partition(".")[0] == "airflow"
+    }
+
+
+#: All that is imported of Airflow outside ``compat``: it is the same in every version that is supported.
+SAME_IN_EVERY_VERSION = {
+    "airflow.sdk.BaseHook",
+    "airflow.sdk.BaseOperator",
+    "airflow.sdk.BaseOperatorLink",
+    "airflow.sdk.BaseSensorOperator",
+    "airflow.sdk.PokeReturnValue",
+    "airflow.sdk.get_current_context",
+    "airflow.triggers.base.BaseTrigger",
+    "airflow.triggers.base.TriggerEvent",
+}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.stem != "compat"], ids=name_of)
+def test_only_compat_knows_what_differs_between_versions_of_airflow(path):
+    assert names_of_airflow(path) <= SAME_IN_EVERY_VERSION
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert "hasattr" not in {ast.unparse(node.func) for node in calls}
+
+
 def test_emulator_is_written_apart_from_the_requests_it_answers():
     known = set().union(*(imports_of(path) for path in (ROOT / "emulator").rglob("*.py")))
     assert below("airflow_qianfan.api.actions", known) == set()
@@ -132,3 +176,8 @@ def test_emulator_is_written_apart_from_the_requests_it_answers():
 def test_package_is_typed_and_has_one_version():
     assert (ROOT / "py.typed").is_file()
     assert version("airflow-qianfan") == airflow_qianfan.__version__
+
+
+def test_table_of_actions_in_the_readme_is_current():
+    check = [sys.executable, str(ROOT.parent / "docs" / "actions.py"), "--check"]
+    assert subprocess.run(check, timeout=120).returncode == 0, "run make docs"
