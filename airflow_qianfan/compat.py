@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
@@ -10,6 +13,7 @@ from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
     AirflowRescheduleException,
+    AirflowRuntimeError,
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
@@ -28,6 +32,7 @@ __all__ = [
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "AirflowTaskTimeout",
+    "AttemptReplaced",
     "TaskDeferralError",
     "TaskDeferralTimeout",
     "amask_secret",
@@ -52,3 +57,39 @@ async def aread_extra(connection: Connection) -> Any:
 def task_state_store(context: Context) -> Any:
     """Return what outlives the attempts of a task; None where Airflow has nothing of that kind."""
     return context.get("task_state_store")
+
+
+async def aget_task_state(ti: Any) -> str | None:
+    """Return the state of a task instance as Airflow knows it, on the event loop of a triggerer.
+
+    :param ti: the task instance, with ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
+    :raises LookupError: Airflow does not know it.
+    """
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    from asgiref.sync import sync_to_async
+
+    found = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+    )
+    states = list(found.get(ti.run_id, {}).values())
+    if not states:
+        raise LookupError("Airflow does not know the task")
+    state: str | None = states[0]
+    return state
+
+
+class AttemptReplaced(Exception):
+    """Airflow has given up this attempt of a task, such as one on a worker that was paused for too long."""
+
+    @classmethod
+    @contextmanager
+    def told_by_airflow(cls) -> Iterator[None]:
+        """Raise this where Airflow answers that the attempt does not exist any more, and on no other "
+        "error."""
+        try:
+            yield
+        except AirflowRuntimeError as error:
+            detail = error.error.detail or {}
+            if detail.get("status_code") == HTTPStatus.NOT_FOUND:
+                raise cls("a later attempt of this task has begun") from error
+            raise

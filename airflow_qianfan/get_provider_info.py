@@ -1,4 +1,5 @@
-"""What Airflow reads about this provider without importing it: plain data, and nothing of Airflow imported."""
+"""What Airflow reads about this provider without importing it: plain data, and nothing of Airflow "
+"imported."""
 
 from __future__ import annotations
 
@@ -57,6 +58,15 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "float",
                         "example": "300",
                         "default": "600",
+                    },
+                    "polls_per_second": {
+                        "description": "Polls per second that a triggerer may spend for each endpoint and "
+                        "credential: as long as they suffice, everything is polled every poll_interval; with "
+                        "more that wait, those with long to go are polled more rarely.",
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": "5",
+                        "default": "2",
                     },
                     "settle_seconds": {
                         "description": "Seconds during which the result of a Create whose answer was lost is "

@@ -9,12 +9,13 @@ from airflow_qianfan.compat import conf
 DEFAULTS: Mapping[str, float] = {
     "poll_interval": 30.0,
     "max_poll_interval": 600.0,
+    "polls_per_second": 2.0,
     "settle_seconds": 30.0,
 }
 
 
 def setting(name: str) -> float:
-    """Return a setting in seconds.
+    """Return a setting.
 
     :param name: such as ``poll_interval``.
     """

@@ -195,11 +195,17 @@ class RemoteObject(Result):
         raise NotImplementedError
 
     @classmethod
-    def candidates(cls, client: QianfanClient, create: Any) -> Iterable[Self]:
-        """Return what may have been created by a request, from a list of the service.
+    def discard(cls, object_id: str) -> Action[Any] | None:
+        """Return the request that undoes a creation; None where there is none."""
+        return cls.stop(object_id)
+
+    @classmethod
+    def candidates(cls, client: QianfanClient, *, name: str, parent_id: str) -> Iterable[Self]:
+        """Return what a Create may have made, from a list of the service.
 
         :param client: what sends the requests.
-        :param create: the request that creates one.
+        :param name: its unique name, where its kind has one.
+        :param parent_id: what it belongs to, where its kind belongs to something.
         """
         raise NotImplementedError
 

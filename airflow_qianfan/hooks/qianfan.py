@@ -92,6 +92,11 @@ class QianfanHook(BaseHook):
         await amask_secret(list(config.secrets))
         return config
 
+    def reload(self) -> None:
+        """Read the connection again at the next call."""
+        if (client := self.__dict__.pop("client", None)) is not None:
+            client.close()
+
     def get_conn(self) -> QianfanClient:
         """Return the client."""
         return self.client

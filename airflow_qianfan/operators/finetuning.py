@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_qianfan.arguments import member, option
 from airflow_qianfan.links import QianfanFineTuningTaskLink
 from airflow_qianfan.operators.base.create import QianfanCreateOperator
-from airflow_qianfan.operators.base.creation import Creation
 from airflow_qianfan.operators.base.list import QianfanListOperator
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
-from airflow_qianfan.operators.base.origin import Origin
 from airflow_qianfan.operators.base.remove import QianfanDeleteOperator
 from airflow_qianfan.operators.base.stop import QianfanStopOperator
 from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
@@ -19,6 +17,8 @@ from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_qianfan.api.objects import RemoteObject
 
 JOB = "finetuning.FineTuningJob"
 TASK = "finetuning.FineTuningTask"
@@ -214,31 +214,38 @@ class QianfanFineTuningOperator(_TaskArguments, _JobArguments, QianfanWaitingOpe
         return self.object_id
 
     @property
-    def job_kind(self) -> Any:
+    def job_kind(self) -> type[RemoteObject]:
         """The kind of object that the job is."""
         from airflow_qianfan.api.actions import load
 
-        return load(JOB)
+        kind: type[RemoteObject] = load(JOB)
+        return kind
 
     @property
-    def record_keys(self) -> Collection[str]:
-        """Under which keys Airflow remembers the job and the training."""
-        return self.job_kind.record_key, self.kind.record_key
+    def kinds(self) -> Sequence[type[RemoteObject]]:
+        """The job and the training."""
+        return self.job_kind, self.kind
 
     def submit(self, context: Context) -> dict[str, Any]:
         """Create the job and the task, and return their ids."""
-        origin = Origin.of(context, durable=self.durable)
-        job_request = self.make_create(origin, self.job_action, self.job_kind)
         # Refuses bad arguments of the task before the job is created.
         self.make_request(job_id="not known yet")
-        job = Creation(self.hook, origin, self.job_kind, job_request)
-        job_id = self.fine_tuning_job_id = self.submit_or_attach(context, job)
+        job = self.submission(
+            context, self.job_kind, lambda origin: self.make_create(origin, self.job_action, self.job_kind)
+        )
+        job_id = self.fine_tuning_job_id = job.submit()
         ti: Any = context["ti"]
         ti.xcom_push(key="fine_tuning_job_id", value=job_id)
-        task = Creation(self.hook, origin, self.kind, self.make_request(job_id=job_id), owns_parent=True)
-        return self.submit_and_publish_ids(context, task, may_exist=job.found_without_record)
+        task = self.submission(
+            context,
+            self.kind,
+            lambda origin: self.make_request(job_id=job_id),
+            owns_parent=True,
+            may_exist=job.was_found,
+        )
+        return self.submit_main(context, task)
 
     def restore_ids(self, context: Context, ids: dict[str, str]) -> None:
         """Take over the ids of what was created before this task was deferred."""
         super().restore_ids(context, ids)
-        self.fine_tuning_job_id = self.remembered_id(context, self.job_kind.record_key)
+        self.fine_tuning_job_id = self.remembered_id(context, self.job_kind)

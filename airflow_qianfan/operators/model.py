@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_qianfan.arguments import member, option, templated
 from airflow_qianfan.exceptions import (
     QianfanAlreadyExistsError,
-    QianfanNotFoundError,
     QianfanRequestError,
     QianfanValidationError,
 )
@@ -60,24 +59,18 @@ class QianfanCreateCustomModelSetOperator(QianfanCreateOperator):
         """
         if self.if_exists == "fail":
             return super().run_action(context)
-        creation = self.make_creation(context)
-        found = creation.same_name()
+        submission = self.submission(context, self.kind, self.build)
+        found = submission.creation.same_name() if self.model_set_name else []
         try:
-            model_set_id = found[0] if found else self.submit_or_attach(context, creation)
-        except (QianfanRequestError, QianfanAlreadyExistsError) as refusal:
+            model_set_id = found[0] if found else submission.submit()
+        except (QianfanRequestError, QianfanAlreadyExistsError):
             # Somebody else may have been faster, or the look-up above was stale.
-            request = self.kind_request_by_name(creation.name)
-            try:
-                model_set_id = self._read(lambda: self.hook.call(request).model_set_id)
-            except QianfanNotFoundError:
-                raise refusal from None
-        return self.created_output(creation, model_set_id)
-
-    def kind_request_by_name(self, name: str | None) -> Any:
-        """Return the request that finds a model set by its name."""
-        from airflow_qianfan.api.actions.model import DescribeModelSet
-
-        return DescribeModelSet(model_set_name=name)
+            found = submission.creation.same_name()
+            if not found:
+                raise
+            model_set_id = found[0]
+        self.deliver(context)
+        return self.created_output(submission.creation, model_set_id)
 
 
 class QianfanDescribeModelSetOperator(QianfanRequestOperator):

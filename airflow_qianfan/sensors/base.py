@@ -17,7 +17,12 @@ from airflow_qianfan.compat import (
     AirflowSkipException,
     conf,
 )
-from airflow_qianfan.exceptions import QianfanError, QianfanNotFoundError, QianfanWaitTimeoutError
+from airflow_qianfan.exceptions import (
+    QianfanAuthenticationError,
+    QianfanError,
+    QianfanNotFoundError,
+    QianfanWaitTimeoutError,
+)
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.report import report_errors
 from airflow_qianfan.triggers.base.cancel import stop_object, user_has_ended_task
@@ -170,6 +175,8 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
             if self.reschedule and not may_pass:
                 raise
             state.record_failure(error)
+            if isinstance(error, QianfanAuthenticationError):
+                self.hook.reload()
             return False
         self.console_url = state.console_url
         return False if event is None else PokeReturnValue(True, output_of(event))

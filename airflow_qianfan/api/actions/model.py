@@ -94,10 +94,10 @@ class ModelSet(RemoteObject):
         return DescribeModelSet(model_set_id=object_id)
 
     @classmethod
-    def candidates(cls, client: QianfanClient, create: CreateCustomModelSet) -> Iterable[ModelSet]:
+    def candidates(cls, client: QianfanClient, *, name: str, parent_id: str) -> Iterable[ModelSet]:
         """Return the model set that has the name, if there is one."""
         try:
-            return [client.call(DescribeModelSet(model_set_name=create.model_set_name))]
+            return [client.call(DescribeModelSet(model_set_name=name))]
         except (QianfanNotFoundError, QianfanRequestError):
             # Which code says that there is none is not documented; a Create tells for sure.
             return []
@@ -336,9 +336,14 @@ class Model(RemoteObject):
         return DescribeModel(model_id=object_id)
 
     @classmethod
-    def candidates(cls, client: QianfanClient, create: CreateCustomModel) -> Iterable[Self]:
+    def discard(cls, object_id: str) -> DeleteModel:
+        """Return the request that deletes one."""
+        return DeleteModel(model_id=object_id)
+
+    @classmethod
+    def candidates(cls, client: QianfanClient, *, name: str, parent_id: str) -> Iterable[Self]:
         """Return the versions of the model set, newest first; a list shows only their ids."""
-        model_set = client.call(DescribeModelSet(model_set_id=create.model_set_id))
+        model_set = client.call(DescribeModelSet(model_set_id=parent_id))
         return [cls(model_id=model_id) for model_id in model_set.model_ids]
 
 

@@ -1,25 +1,19 @@
-"""One creation: sending its request, finding again what it made, and what Airflow remembers of it."""
+"""One creation: sending its request, and finding again what it made."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
-from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_qianfan.compat import task_state_store
 from airflow_qianfan.exceptions import QianfanAmbiguousCreateError
 from airflow_qianfan.operators.base.origin import Origin
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
-    from airflow_qianfan.api.objects import RemoteObject
+    from airflow_qianfan.api.objects import Phase, RemoteObject
     from airflow_qianfan.hooks.qianfan import QianfanHook
-
-RETENTION = timedelta(days=365)
-"""How long Airflow remembers what a task created."""
 
 MAX_DESCRIBED = 20
 """How many objects to search for a mark where nothing tells which are new."""
@@ -29,10 +23,10 @@ class Creation:
     """An object that is created once: how, how it is found again, and whether it can be used.
 
     :param hook: the hook of the task.
-    :param origin: which run creates it.
+    :param origin: who creates it.
     :param kind: what is created.
     :param request: the request that creates it.
-    :param owns_parent: whether what it belongs to is used by this origin only.
+    :param owns_parent: whether what it belongs to is used by this creation only.
     """
 
     def __init__(
@@ -49,18 +43,13 @@ class Creation:
         self.kind = kind
         self.request = request
         self.owns_parent = owns_parent
-        #: What existed before the Create was sent, once it is about to be.
-        self.before: list[str] | None = None
-        #: Whether it was found although Airflow remembered nothing of it.
-        self.found_without_record = False
 
     @property
     def what(self) -> str:
         """What it is, for a sentence."""
         if self.name is not None:
             return f"{self.kind.noun} {self.name}"
-        where = f" in {getattr(self.request, self.kind.parent_member)}" if self.kind.parent_member else ""
-        return f"{self.kind.noun}{where}"
+        return f"{self.kind.noun} in {self.parent_id}" if self.parent_id else self.kind.noun
 
     @property
     def name(self) -> str | None:
@@ -70,8 +59,22 @@ class Creation:
         return str(getattr(self.request, self.kind.name_member))
 
     @property
+    def parent_id(self) -> str | None:
+        """The id of what it belongs to."""
+        return getattr(self.request, self.kind.parent_member) if self.kind.parent_member else None
+
+    @property
     def _has_mark(self) -> bool:
         return "description" in type(self.request).model_fields
+
+    @property
+    def digest(self) -> str:
+        """A digest of the request without what is made from the identity."""
+        body = self.request.body()
+        body.pop("description", None)
+        if self.name is not None and self.name == self.origin.name:
+            body.pop(type(self.request).model_fields[self.kind.name_member].alias, None)
+        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
     def create(self) -> str:
         """Send the Create, and return the new id."""
@@ -81,28 +84,33 @@ class Creation:
         """Return the ids from which a new one has to be told apart."""
         if self.name is not None and self._has_mark:
             return []
-        return [row.object_id for row in self._candidates()]
+        return [row.object_id for row in self._candidates(self.parent_id)]
 
     def same_name(self) -> list[str]:
         """Return the ids of all that have the name, whoever created them."""
-        return [row.object_id for row in self._candidates()]
+        return [row.object_id for row in self._candidates(self.parent_id)]
 
-    def find(self, before: Collection[str] | None) -> list[str]:
-        """Return the ids of what this origin has created and can be used.
+    def find(self, before: Collection[str] | None, parent_id: str | None) -> list[str]:
+        """Return the ids of what this creation has made.
 
-        :param before: what existed before the Create, which makes even what has failed meanwhile ours; None
-            where that is not known, and only a name or a mark of our own is proof.
+        :param before: what existed before the Create; None where that is not known, and only a name or a mark
+            of our own is proof.
+        :param parent_id: what it belonged to when the Create was sent.
         :raises QianfanAmbiguousCreateError: something was created, but nothing tells by whom.
         """
-        new = [row for row in self._candidates() if row.object_id not in (before or ())]
+        new = [row for row in self._candidates(parent_id) if row.object_id not in (before or ())]
         if self.kind.recognised_by == "name":
             return [row.object_id for row in new if self._is_ours_by_name(row, before)]
         if self.kind.recognised_by == "mark":
             return self._find_marked(new, before)
         return self._find_new(new, before)
 
-    def _candidates(self) -> list[RemoteObject]:
-        rows = self.kind.candidates(self.hook.client, self.request)
+    def others(self, object_id: str, before: Collection[str]) -> list[str]:
+        """Return the ids of what a later attempt has made in the meantime, beside an object of ours."""
+        return [found for found in self.find(before, self.parent_id) if found != object_id]
+
+    def _candidates(self, parent_id: str | None) -> list[RemoteObject]:
+        rows = self.kind.candidates(self.hook.client, name=self.name or "", parent_id=parent_id or "")
         return [row for row in rows if self.name in (None, getattr(row, self.kind.name_member, None))]
 
     def _is_ours_by_name(self, row: RemoteObject, before: Collection[str] | None) -> bool:
@@ -124,8 +132,9 @@ class Creation:
                 continue
             if self._is_marked(found):
                 marked.append(row.object_id)
-            elif before is not None and found.description in (None, self.request.description):
-                # Without a mark only the time at which it appeared is left.
+            elif before is not None and self.request.description.startswith(found.description or ""):
+                # The service has left out the description, or cut its end, where the mark was: then only the
+                # time at which the object appeared is left.
                 unmarked.append(row.object_id)
         return marked or unmarked
 
@@ -141,60 +150,18 @@ class Creation:
             )
         return found
 
-    def is_usable(self, created_id: str) -> bool:
-        """Return whether it can be used; False where it has failed or was stopped.
+    def phase_of(self, object_id: str) -> Phase:
+        """Return what the state of an object means.
 
         :raises QianfanNotFoundError: it does not exist.
         """
-        return _is_usable(self.hook.call(self.kind.describe(created_id)))
+        from airflow_qianfan.api.objects import Phase, RemoteObject
+
+        found = self.hook.call(self.kind.describe(object_id))
+        return found.state.phase if isinstance(found, RemoteObject) else Phase.SUCCEEDED
 
 
-def _is_usable(found: Any) -> bool:
-    from airflow_qianfan.api.objects import Phase, RemoteObject
+def _is_usable(row: RemoteObject) -> bool:
+    from airflow_qianfan.api.objects import Phase
 
-    return not isinstance(found, RemoteObject) or found.state.phase in (Phase.ACTIVE, Phase.SUCCEEDED)
-
-
-@dataclass
-class Record:
-    """What Airflow remembers: which generation, what existed before, and the id once it is known.
-
-    ``unwatched`` says that the task failed although what it created may go on: even a cleared task attaches.
-    """
-
-    generation: int
-    before: list[str] | None = None
-    id: str | None = None
-    unwatched: bool = False
-
-
-class Memory:
-    """The record of one creation in Airflow's task state store, which outlives retries and deferrals.
-
-    :param context: context of the running task.
-    :param key: under which key it is stored.
-    """
-
-    def __init__(self, context: Context, key: str) -> None:
-        self._store: Any = task_state_store(context)
-        self._key = key
-        self._generation = Origin.of(context).generation
-
-    @property
-    def exists(self) -> bool:
-        """Whether Airflow has a store at all."""
-        return self._store is not None
-
-    def read(self) -> Record:
-        """Return the record of this generation, or one that was left unwatched; else an empty one."""
-        stored = self._store.get(self._key) if self.exists else None
-        if isinstance(stored, dict):
-            unwatched = bool(stored.get("unwatched"))
-            if unwatched or stored.get("generation") == self._generation:
-                return Record(self._generation, stored.get("before"), stored.get("id"), unwatched)
-        return Record(self._generation)
-
-    def write(self, record: Record) -> None:
-        """Store the record."""
-        if self.exists:
-            self._store.set(self._key, asdict(record), retention=RETENTION)
+    return row.state.phase in (Phase.ACTIVE, Phase.SUCCEEDED)

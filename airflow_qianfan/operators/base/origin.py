@@ -1,10 +1,10 @@
-"""Which run of which task creates something: its name, and the mark by which it is found again."""
+"""What leads back from an object at Qianfan to the task that has created it: its name, and a mark."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,48 +13,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Origin:
-    """Which run of a task creates something. A retry has the same origin, a cleared task another.
+    """Which task creates something, and under which identity.
 
     :param dag_id: DAG of the task.
     :param run_id: run of the DAG.
     :param task_id: the task.
     :param map_index: its index, -1 where it is not mapped.
-    :param generation: how often it was cleared, as the highest number of tries tells: a retry leaves it as
-        it is, a clear raises it.
-    :param attempt: number of the attempt where each creates something of its own; 0 where they share it.
+    :param identity: 12 characters that no other creation has.
     """
 
     dag_id: str
     run_id: str
     task_id: str
     map_index: int
-    generation: int
-    attempt: int = 0
+    identity: str
 
     @classmethod
-    def of(cls, context: Context, *, durable: bool = True) -> Origin:
-        """Return the origin of the running task, or of this attempt alone where it is not durable."""
+    def of(cls, context: Context, identity: str) -> Origin:
+        """Return the origin of what the running task creates."""
         ti: Any = context["ti"]
         map_index = -1 if ti.map_index is None else ti.map_index
-        attempt = 0 if durable else ti.try_number
-        return cls(ti.dag_id, ti.run_id, ti.task_id, map_index, ti.max_tries, attempt)
-
-    @property
-    def digest(self) -> str:
-        """12 characters that no other origin has."""
-        text = "\n".join(str(value) for value in asdict(self).values())
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return cls(ti.dag_id, ti.run_id, ti.task_id, map_index, identity)
 
     @property
     def name(self) -> str:
-        """A name of at most 20 characters: the beginning of the DAG's id, readable, and the digest."""
+        """A name of at most 20 characters: the beginning of the DAG's id, readable, and the identity."""
         prefix = re.sub(r"[^a-z0-9]+", "_", self.dag_id.lower()).strip("_")[:7].strip("_") or "airflow"
-        return f"{prefix}_{self.digest}"
+        return f"{prefix}_{self.identity}"
 
     @property
     def marker(self) -> str:
         """What a description holds, so that the object is found again."""
-        return f"[airflow:{self.digest}]"
+        return f"[airflow:{self.identity}]"
 
     def describe(self, description: str | None, limit: int) -> str:
         """Return a description that leads back to Airflow.
@@ -69,3 +59,15 @@ class Origin:
         index = f"[{self.map_index}]" if self.map_index >= 0 else ""
         source = f"Airflow: {self.dag_id} / {self.run_id} / {self.task_id}{index}"
         return f"{source[:room]} {self.marker}"
+
+
+def derived_identity(context: Context, *, attempt: int = 0) -> str:
+    """Return an identity that every attempt of the same run of a task derives, where nothing can be stored.
+
+    :param context: context of the running task.
+    :param attempt: number of the attempt where each creates something of its own; 0 where they share it.
+    """
+    ti: Any = context["ti"]
+    map_index = -1 if ti.map_index is None else ti.map_index
+    parts = (ti.dag_id, ti.run_id, ti.task_id, map_index, ti.max_tries, attempt)
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:12]

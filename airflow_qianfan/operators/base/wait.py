@@ -17,8 +17,10 @@ from airflow_qianfan.exceptions import (
 )
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.links import QianfanConsoleLink
+from airflow_qianfan.operators.base import record as transitions
 from airflow_qianfan.operators.base.create import QianfanCreateOperator
 from airflow_qianfan.operators.base.creation import Creation
+from airflow_qianfan.operators.base.submission import Submission
 from airflow_qianfan.report import report_errors
 from airflow_qianfan.triggers.base.cancel import stop_object, user_has_ended_task
 from airflow_qianfan.triggers.base.polling import (
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_qianfan.triggers.base.trigger import QianfanTrigger
+
+
+WORKER_STOP_SECONDS = 4.0
+"""Seconds for stopping on a worker whose task was ended; Airflow kills its process after 5."""
 
 
 class QianfanWaitingOperator(QianfanCreateOperator):
@@ -60,7 +66,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
     max_poll_failures: int = option("how many failed polls in a row to tolerate.", default=10)
     cancel_on_kill: bool = option(
         "stop what was created, where the service can, when a user ends this task: marks it as failed or "
-        "successful, or clears it. Replacing a worker, scheduler or triggerer never does.",
+        "successful. Replacing a worker, scheduler or triggerer never does; for a clear see ``on_clear``.",
         default=True,
     )
 
@@ -76,7 +82,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         if isinstance(failures, bool) or not isinstance(failures, int) or failures < 0:
             raise ValueError(f"max_poll_failures must be a whole number from 0 on, not {failures!r}")
         self.object_id: str | None = None
-        self._submitting: Creation | None = None
+        self._main: Submission | None = None
 
     def run_action(self, context: Context) -> dict[str, Any]:
         """Create it, and wait.
@@ -88,41 +94,39 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         """
         try:
             output = self.submit(context)
-            return self._wait(context) if self.wait_for_completion else output
+            if self.wait_for_completion:
+                return self._wait(context)
         except KeyboardInterrupt:
             if self.cancel_on_kill:
                 self._stop_soon("this task was interrupted")
             raise
         except AirflowTaskTimeout:
-            raise self.timed_out() from None
+            raise self.timed_out(context) from None
+        # What it belongs to stays in use as long as it goes on.
+        self.deliver(context, (self.kind,))
+        return output
 
     def submit(self, context: Context) -> dict[str, Any]:
         """Create it, and return its ids."""
-        return self.submit_and_publish_ids(context, self.make_creation(context))
+        return self.submit_main(context, self.submission(context, self.kind, self.build))
 
-    def submit_and_publish_ids(
-        self, context: Context, creation: Creation, *, may_exist: bool = False
-    ) -> dict[str, Any]:
-        """Create what is waited for; make its id and its link XComs at once; return its ids.
-
-        :param creation: what to create.
-        :param may_exist: see :meth:`submit_or_attach`.
-        """
-        self._submitting = creation
-        self.object_id = self.submit_or_attach(context, creation, may_exist=may_exist)
-        self.console_url = self.find_console_url(creation)
+    def submit_main(self, context: Context, submission: Submission) -> dict[str, Any]:
+        """Create what is waited for; make its id and its link XComs at once; return its ids."""
+        self._main = submission
+        self.object_id = submission.submit()
+        self.console_url = self.find_console_url(submission)
         ti: Any = context["ti"]
-        ti.xcom_push(key=creation.kind.id_name, value=self.object_id)
+        ti.xcom_push(key=self.kind.id_name, value=self.object_id)
         for link in self.operator_extra_links:
             if self.console_url and isinstance(link, QianfanConsoleLink):
                 ti.xcom_push(key=link.xcom_key, value=self.console_url)
-        return self.created_output(creation, self.object_id)
+        return self.created_output(submission.creation, self.object_id)
 
-    def find_console_url(self, creation: Creation) -> str | None:
+    def find_console_url(self, submission: Submission) -> str | None:
         """Return the page of the console that shows what was created, as far as that is known already."""
-        member = creation.kind.parent_member
-        parent = {member: getattr(creation.request, member)} if member else {}
-        url = creation.kind(**{creation.kind.id_member: self.object_id, **parent}).console_url
+        kind, parent_id = self.kind, submission.creation.parent_id
+        parent = {kind.parent_member: parent_id} if kind.parent_member else {}
+        url = kind(**{kind.id_member: self.object_id, **parent}).console_url
         return self.hook.console_url(url) if url else None
 
     def make_trigger(self, **kwargs: Any) -> QianfanTrigger:
@@ -130,7 +134,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         trigger = self.trigger_class
         ids: dict[str, Any] = {trigger.id_name: self.object_id}
         if trigger.parent_name:
-            ids[trigger.parent_name] = self._parent_id
+            ids[trigger.parent_name] = self._main.creation.parent_id if self._main else None
         return trigger(
             qianfan_conn_id=self.qianfan_conn_id,
             cancel_on_kill=self.cancel_on_kill,
@@ -138,11 +142,6 @@ class QianfanWaitingOperator(QianfanCreateOperator):
             **ids,
             **kwargs,
         )
-
-    @property
-    def _parent_id(self) -> str | None:
-        creation = self._submitting
-        return getattr(creation.request, creation.kind.parent_member, None) if creation else None
 
     def _poll_options(self) -> dict[str, Any]:
         return {
@@ -166,7 +165,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         except (QianfanTerminalStateError, QianfanWaitTimeoutError, QianfanPollError):
             raise
         except QianfanError:
-            self._leave_running(context)
+            self._log_goes_on()
             raise
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -184,7 +183,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
     def restore_ids(self, context: Context, ids: dict[str, str]) -> None:
         """Take over the id of what was created before this task was deferred."""
         kind = self.kind
-        self.object_id = ids.get(kind.id_name) or self.remembered_id(context, kind.record_key)
+        self.object_id = ids.get(kind.id_name) or self.remembered_id(context, kind)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Take over from Airflow, also where it gave up waiting for the trigger."""
@@ -192,41 +191,40 @@ class QianfanWaitingOperator(QianfanCreateOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
             self.restore_ids(context, {})
-            raise self.timed_out() from None
+            raise self.timed_out(context) from None
         except TaskDeferralError:
             # The trigger broke; what it waited for did not.
             self.restore_ids(context, {})
-            self._leave_running(context)
+            self._log_goes_on()
             raise
 
-    def timed_out(self) -> QianfanExecutionTimeoutError:
+    def timed_out(self, context: Context) -> QianfanExecutionTimeoutError:
         """Stop what was created, where the service can, and return the error that says so."""
-        stopped = self._cancel("execution_timeout is over")
+        stopped = self._cancel(context, "execution_timeout is over")
         what = f"{self.kind.noun} {self.object_id}" if self.object_id else f"the {self.kind.noun}"
-        how = "was stopped" if stopped else "may go on"
+        how = "was stopped" if stopped else "may go on; a clear of this task re-attaches to it or stops it"
         return QianfanExecutionTimeoutError(
             f"execution_timeout is over: {self.execution_timeout}; {what} {how}"
         )
 
-    def created(self, creation: Creation, created_id: str | None) -> None:
+    def created(self, submission: Submission, object_id: str) -> None:
         """Stop it where this task was ended while its Create was on the way."""
-        if creation is self._submitting:
-            self.object_id = created_id
-            if self._killed and created_id is not None:
+        if submission is self._main:
+            self.object_id = object_id
+            if self._is_killed:
                 self.on_kill()
 
     def on_kill(self) -> None:
         """Stop it, where a user has ended this task and ``cancel_on_kill`` asks for it."""
         super().on_kill()
-        if not self.cancel_on_kill or self._submitting is None or not self._can_stop:
+        if not self.cancel_on_kill or self._main is None or not self._can_stop:
             return
         if user_has_ended_task():
-            self._stop_soon("this task was ended")
+            self._stop_soon("a user ended this task")
         else:
             self.log.info(
-                "This process was told to end, but nobody ended its task: the %s goes on, and the next "
-                "attempt "
-                "re-attaches to it.",
+                "This process was told to end, but no user ended its task: the %s goes on, and the next "
+                "attempt re-attaches to it.",
                 self.kind.noun,
             )
 
@@ -234,42 +232,51 @@ class QianfanWaitingOperator(QianfanCreateOperator):
     def _can_stop(self) -> bool:
         return self.kind.stop("an id") is not None
 
-    def _cancel(self, why: str) -> bool:
-        """Stop what was created; return whether it has ended."""
+    def _cancel(self, context: Context, why: str) -> bool:
+        """Stop what was created, and remember whether it has ended; return that."""
         if not self._can_stop:
             return False
         hook = QianfanHook(self.qianfan_conn_id)
-        object_id = self.object_id = self.object_id or self._find_submitted(hook)
-        self._submitting = None
-        return bool(object_id) and self._stop(hook, why, seconds=60)
+        self.object_id = self.object_id or self._find_submitted(hook)
+        self._main = None
+        if not self.object_id:
+            return False
+        self.update_records(context, transitions.stop_requested, (self.kind,))
+        if not self._stop(hook, why, seconds=60):
+            return False
+        self.deliver(context)
+        return True
 
     def _stop_soon(self, why: str) -> None:
         """Stop what was created at once, even where its id is not known yet."""
-        if self._submitting is None or not self._can_stop:
+        if self._main is None or not self._can_stop:
             return
         # Airflow kills this process 5 s after a signal, and the interrupted client may hold a lock.
         hook = QianfanHook(self.qianfan_conn_id, timeout=1.5, max_retries=0)
         self.object_id = self.object_id or self._find_submitted(hook)
         if self.object_id:
-            self._stop(hook, why, seconds=2)
+            self._stop(hook, why, seconds=WORKER_STOP_SECONDS)
 
     def _stop(self, hook: QianfanHook, why: str, *, seconds: float) -> bool:
         return stop_object(hook, Target(self.kind, self.object_id or ""), why, self.log, seconds=seconds)
 
     def _find_submitted(self, hook: QianfanHook) -> str | None:
         """Return the id of what a Create that was interrupted has made, if it has taken effect already."""
-        sent = self._submitting
-        if sent is None or sent.before is None:
+        main = self._main
+        if main is None or main.record is None or not main.record.in_doubt:
             return None
+        creation = main.creation
+        lookup = Creation(
+            hook, creation.origin, creation.kind, creation.request, owns_parent=creation.owns_parent
+        )
         try:
-            found = Creation(hook, sent.origin, sent.kind, sent.request).find(sent.before)
+            found = lookup.find(main.record.before, main.record.parent_id)
         except QianfanError as error:
-            self.log.error("A %s may have been created; look in the console: %s", sent.what, error)
+            self.log.error("A %s may have been created; look in the console: %s", creation.what, error)
             return None
         return found[0] if len(found) == 1 else None
 
-    def _leave_running(self, context: Context) -> None:
-        self.leave_unwatched(context, self.record_keys)
+    def _log_goes_on(self) -> None:
         self.log.error(
             "%s %s goes on at Qianfan, unwatched. A retry or a clear of this task re-attaches to it.",
             self.kind.noun.capitalize(),
@@ -281,9 +288,14 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         if isinstance(output, dict):
             self.console_url = output.get("console_url") or self.console_url
         try:
-            return output_of(event)
+            result = output_of(event)
         except QianfanWaitTimeoutError:
-            raise self.timed_out() from None
-        except QianfanPollError:
-            self._leave_running(context)
+            raise self.timed_out(context) from None
+        except QianfanTerminalStateError:
+            self.deliver(context)
             raise
+        except QianfanPollError:
+            self._log_goes_on()
+            raise
+        self.deliver(context)
+        return result

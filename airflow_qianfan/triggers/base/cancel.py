@@ -1,4 +1,8 @@
-"""Stops an object when the Airflow task that waited for it is ended, within seconds and without raising."""
+"""Stops an object when the Airflow task that waited for it is ended, verified and without raising.
+
+A user ends a task by marking it as failed or successful. A clear does not: the next attempt decides what becomes
+of the object. Restarts, hand-overs and lost workers do not either.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context
 
-from airflow_qianfan.compat import AirflowException
+from airflow_qianfan.compat import AirflowException, aget_task_state
 from airflow_qianfan.exceptions import (
+    QianfanAPIError,
+    QianfanError,
     QianfanOperationFailedError,
     QianfanRequestError,
     QianfanWaitTimeoutError,
@@ -35,8 +41,8 @@ ASK_SECONDS = 1.5
 REFUSALS = (QianfanOperationFailedError, QianfanRequestError)
 """What the service may answer for an object that has ended. Which is not documented: its state decides."""
 
-# The state of the task after a user has marked or cleared it, or where no further attempt follows.
-_ENDED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed", "restarting"})
+# The state of the task after a user has marked it, or where no further attempt follows.
+_ENDED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
 
 Steps = Generator["Action[Any] | float", Any, "RemoteObject"]
 
@@ -68,12 +74,40 @@ def stop_steps(target: Target, *, pause: float = PAUSE, wait: bool = True) -> St
     return found
 
 
+def insistent_stop_steps(target: Target, *, pause: float = PAUSE) -> Steps:
+    """Yield the requests and pauses that stop an object, again and again until that is verified.
+
+    Unlike with :func:`stop_steps`, errors that may pass are tolerated; whoever runs the steps sets the limit.
+
+    :param target: what to stop.
+    :param pause: seconds between two tries.
+    :raises QianfanError: an error that will not pass.
+    """
+    request = target.kind.stop(target.object_id)
+    if request is None:
+        raise ValueError(f"the service cannot stop a {target.kind.noun}")
+    while True:
+        for step in (request, target.request()):
+            try:
+                found = yield step
+            except QianfanError as error:
+                if not (error.transient or isinstance(error, REFUSALS)):
+                    raise
+                if isinstance(error, QianfanAPIError) and error.retry_after:
+                    pause = max(pause, error.retry_after)
+            else:
+                if step is not request and found.state.is_final:
+                    last: RemoteObject = found
+                    return last
+        yield pause
+
+
 def run_steps(steps: Steps, hook: QianfanHook, *, seconds: float) -> RemoteObject:
     """Run the steps that stop an object, and return it as it is at the end.
 
-    :param steps: see :func:`stop_steps`.
+    :param steps: see :func:`stop_steps` and :func:`insistent_stop_steps`.
     :param hook: what sends the requests.
-    :param seconds: how long to poll at most.
+    :param seconds: how long to try at most.
     :raises QianfanWaitTimeoutError: it has not ended by then.
     """
     deadline = time.monotonic() + seconds
@@ -88,7 +122,9 @@ def run_steps(steps: Steps, hook: QianfanHook, *, seconds: float) -> RemoteObjec
                 answer = None
             else:
                 answer = hook.call(step)
-        except REFUSALS as error:
+        except QianfanWaitTimeoutError:
+            raise
+        except QianfanError as error:
             step = steps.throw(error)
         else:
             try:
@@ -105,7 +141,7 @@ async def arun_steps(steps: Steps, hook: QianfanHook, *, seconds: float) -> Remo
         while True:
             try:
                 answer = await (asyncio.sleep(step) if isinstance(step, float) else client.call(step))
-            except REFUSALS as error:
+            except QianfanError as error:
                 step = steps.throw(error)
             else:
                 try:
@@ -116,16 +152,16 @@ async def arun_steps(steps: Steps, hook: QianfanHook, *, seconds: float) -> Remo
 
 
 def stop_object(hook: QianfanHook, target: Target, why: str, log: Logger, *, seconds: float) -> bool:
-    """Stop an object, and poll until it has ended; return whether it has.
+    """Stop an object, and try until it has ended; return whether it has.
 
     :param hook: a hook that nothing else uses, with a short ``timeout``.
     :param target: what to stop.
     :param why: the reason, for the log.
     :param log: the log of the Airflow task.
-    :param seconds: how long to poll.
+    :param seconds: how long to try.
     """
     try:
-        return _report(target, run_steps(stop_steps(target), hook, seconds=seconds), why, log)
+        return _report(target, run_steps(insistent_stop_steps(target), hook, seconds=seconds), why, log)
     except AirflowException as error:
         return _report(target, error, why, log)
 
@@ -133,9 +169,58 @@ def stop_object(hook: QianfanHook, target: Target, why: str, log: Logger, *, sec
 async def astop_object(hook: QianfanHook, target: Target, why: str, log: Logger, *, seconds: float) -> bool:
     """Stop an object without blocking the event loop; see :func:`stop_object`."""
     try:
-        return _report(target, await arun_steps(stop_steps(target), hook, seconds=seconds), why, log)
+        found = await arun_steps(insistent_stop_steps(target), hook, seconds=seconds)
+        return _report(target, found, why, log)
     except (AirflowException, TimeoutError) as error:
         return _report(target, error, why, log)
+
+
+_STOPPING: set[asyncio.Task[Any]] = set()
+# An event loop keeps weak references only.
+
+
+async def stop_if_user_ended_task(
+    hook: QianfanHook, target: Target, ti: Any, log: Logger, *, seconds: float
+) -> None:
+    """Stop an object whose trigger Airflow has cancelled, if that was because a user has ended the task.
+
+    Airflow cancels a trigger in the same way where it has only moved to another triggerer; and it cancels
+    whatever the trigger does then again and again. So Airflow is asked, and the stop is a task of its own.
+
+    :param hook: a hook that nothing else uses.
+    :param target: what to stop.
+    :param ti: the task instance that waited for it.
+    :param log: the log of the Airflow task.
+    :param seconds: how long to try.
+    """
+    stopping = asyncio.create_task(_stop_if_user_ended_task(hook, target, ti, log, seconds))
+    _STOPPING.add(stopping)
+    stopping.add_done_callback(_STOPPING.discard)
+    while not stopping.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(stopping)
+
+
+async def _stop_if_user_ended_task(
+    hook: QianfanHook, target: Target, ti: Any, log: Logger, seconds: float
+) -> None:
+    try:
+        state = await aget_task_state(ti)
+    except Exception as error:
+        log.error(
+            "%s goes on: Airflow cancelled its trigger, but does not tell whether a user ended the task (%s). "
+            "If so, stop it in the console.",
+            target.label,
+            type(error).__name__,
+        )
+        return
+    if state in _ENDED:
+        why = f"a user ended the Airflow task that waited for it: it is {state}"
+        await astop_object(hook, target, why, log, seconds=seconds)
+    else:
+        log.info(
+            "%s goes on: its task is %s, so another triggerer or attempt takes over.", target.label, state
+        )
 
 
 def _report(target: Target, outcome: RemoteObject | BaseException, why: str, log: Logger) -> bool:

@@ -93,7 +93,8 @@ class Poller:
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._schedule: list[_Poll] = []
-        self._waiting = 0
+        # How many polls are awaited, and how many of them share a list with another.
+        self._waiting = self._shared = 0
         self._numbers = itertools.count()
         # For each list: the polls that it answers, which take turns; those of them that fall due while it is
         # being read; and until when it is not used.
@@ -123,6 +124,7 @@ class Poller:
         poll = _Poll(target, now + pause, next(self._numbers))
         if poll.key is not None:
             group = self._groups.setdefault(poll.key, {})
+            self._shared += bool(group)
             if group and not self._is_paused(poll.key):
                 poll.due = min(poll.due, now + interval)
             group[poll] = None
@@ -137,6 +139,7 @@ class Poller:
         if poll.key is not None:
             group = self._groups[poll.key]
             del group[poll]
+            self._shared -= bool(group)
             if not group:
                 del self._groups[poll.key]
                 self._paused_lists.pop(poll.key, None)
@@ -144,6 +147,11 @@ class Poller:
         if len(self._schedule) > MAX_HEAP_RATIO * self._waiting + MAX_CONNECTIONS:
             self._schedule = [other for other in self._schedule if not other.done()]
             heapq.heapify(self._schedule)
+
+    @property
+    def load(self) -> int:
+        """How many requests poll all that wait once: a list is one for all its rows."""
+        return self._waiting - self._shared
 
     async def aclose(self) -> None:
         """Stop, and close the connections."""

@@ -226,10 +226,17 @@ class PollState:
         """Return the seconds until the first poll, which is made even where the deadline has passed."""
         return self._until_deadline(random.uniform(0, self.settings.poll_interval)) or 0.0  # noqa: S311
 
-    def pause(self) -> float | None:
-        """Return the seconds until the next poll; None where the deadline has passed."""
+    def pause(self, affordable: float = 0.0) -> float | None:
+        """Return the seconds until the next poll; None where the deadline has passed.
+
+        :param affordable: the pause in seconds with which all that wait can be polled within the budget.
+        """
         jitter = random.uniform(0.9, 1.1)  # noqa: S311 - only spreads the load
-        pause = self._delay * jitter
+        delay = self._delay
+        if not self._failures:
+            # The plan saves polls where there are too many, not where there are few.
+            delay = min(delay, max(self.settings.poll_interval, affordable))
+        pause = delay * jitter
         if pause >= WHOLE_SECONDS_FROM:
             now = time.time()
             pause = round(now + pause) - now
@@ -257,6 +264,9 @@ def wait_on_worker(hook: QianfanHook, target: Target, settings: PollSettings, lo
             event = state.record(hook.call(target.request()))
         except QianfanError as error:
             state.record_failure(error)
+            if isinstance(error, QianfanAuthenticationError):
+                # A token or key that has ended may have a successor in the connection.
+                hook.reload()
         else:
             if event is not None:
                 return event

@@ -17,6 +17,7 @@ from airflow_qianfan.exceptions import (
     QianfanError,
 )
 from airflow_qianfan.hooks.qianfan import QianfanHook
+from airflow_qianfan.settings import setting
 from airflow_qianfan.triggers.base.poller import MAX_CONNECTIONS, Poller
 
 if TYPE_CHECKING:
@@ -143,6 +144,11 @@ class PollerLease:
         from airflow_qianfan.api.objects import console_url
 
         return url if self._config is None else console_url(self._config.endpoint, url)
+
+    @property
+    def affordable_pause(self) -> float:
+        """Seconds between two polls with which all that wait are polled within the budget."""
+        return 0.0 if self._poller is None else self._poller.load / setting("polls_per_second")
 
     async def poll(self, target: Target, interval: float, pause: float) -> Any:
         """Return the object as a poll finds it; see :meth:`Poller.poll`.

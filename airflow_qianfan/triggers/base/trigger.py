@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from airflow_qianfan.api.objects import RemoteObject
     from airflow_qianfan.triggers.base.registry import PollerLease
 
-ON_KILL_TIMEOUT = 20.0
-"""Seconds for stopping an object; Airflow gives a trigger 30 by default."""
+ON_KILL_TIMEOUT = 30.0
+"""Seconds for stopping an object."""
 
 
 class QianfanTrigger(BaseTrigger):
@@ -35,7 +35,7 @@ class QianfanTrigger(BaseTrigger):
     :param deadline: when to give up, in seconds since the epoch; None for never.
     :param max_poll_failures: how many failures in a row are tolerated.
     :param console_url: page of the console, if it is known already; every event leads to it.
-    :param cancel_on_kill: whether a user who ends the waiting task (mark failed, mark success, clear) stops
+    :param cancel_on_kill: whether a user who ends the waiting task (marks it as failed or successful) stops
         the object too, where the service can stop it. Restarts of the triggerer never do.
     :param ids: the id of the object, under its name in operators, such as ``fine_tuning_task_id``; and of
         what it belongs to, such as ``fine_tuning_job_id``, if it is known.
@@ -149,7 +149,7 @@ class QianfanTrigger(BaseTrigger):
             else:
                 if event is not None:
                     return event
-            pause = state.pause()
+            pause = state.pause(lease.affordable_pause)
         return TIMEOUT_EVENT
 
     def _seconds_left(self) -> float | None:
@@ -159,13 +159,13 @@ class QianfanTrigger(BaseTrigger):
         """Stop the object, where ``cancel_on_kill`` asks for it and the service can."""
         if not self.cancel_on_kill or self.kind().stop(self.object_id) is None:
             return
-        from airflow_qianfan.triggers.base.cancel import astop_object
+        from airflow_qianfan.triggers.base.cancel import stop_if_user_ended_task
 
         # run() has been unwound, and its client with it.
-        await astop_object(
+        await stop_if_user_ended_task(
             QianfanHook(self.qianfan_conn_id, timeout=ON_KILL_TIMEOUT / 2),
             Target(self.kind(), self.object_id),
-            "a user ended the Airflow task that waited for it",
+            self.task_instance,
             self.log,
             seconds=ON_KILL_TIMEOUT,
         )

@@ -60,11 +60,9 @@ class FineTuningJob(RemoteObject):
         return DescribeFineTuningTasks(job_id=object_id, max_keys=1)
 
     @classmethod
-    def candidates(cls, client: QianfanClient, create: CreateFineTuningJob) -> Iterable[Self]:
-        """Return the jobs of the same model and mode."""
-        return client.iterate(
-            DescribeFineTuningJobs(model=create.model, train_mode=create.train_mode, max_keys=100)
-        )
+    def candidates(cls, client: QianfanClient, *, name: str, parent_id: str) -> Iterable[Self]:
+        """Return all jobs: one of an earlier request may have another model or mode."""
+        return client.iterate(DescribeFineTuningJobs(max_keys=100))
 
 
 class CreateFineTuningJobResult(Result):

@@ -168,9 +168,9 @@ class FineTuningTask(RemoteObject):
         return DescribeFineTuningTasks(job_id=parent_id, max_keys=100)
 
     @classmethod
-    def candidates(cls, client: QianfanClient, create: CreateFineTuningTask) -> Iterable[Self]:
-        """Return the tasks of the same job."""
-        return client.iterate(cls.siblings(create.job_id))
+    def candidates(cls, client: QianfanClient, *, name: str, parent_id: str) -> Iterable[Self]:
+        """Return the tasks of a job."""
+        return client.iterate(cls.siblings(parent_id))
 
 
 def task_console_url(job_id: str, task_id: str, train_mode: str | None = None) -> str:

@@ -1,0 +1,379 @@
+"""Create once: submit, or attach to what an earlier attempt of the same task submitted.
+
+What makes this safe is the order: identity, digest and what existed before are stored, then the Create is
+sent, then its id is stored. An attempt that finds the first without the last looks for what is new.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_qianfan.compat import AttemptReplaced
+from airflow_qianfan.exceptions import (
+    QianfanAlreadyExistsError,
+    QianfanAmbiguousCreateError,
+    QianfanError,
+    QianfanNotFoundError,
+    QianfanRequestError,
+    QianfanThrottledError,
+)
+from airflow_qianfan.operators.base import record as transitions
+from airflow_qianfan.operators.base.creation import Creation
+from airflow_qianfan.operators.base.origin import Origin, derived_identity
+from airflow_qianfan.operators.base.record import Memory, OnClear, Record, Run, Step, Verdict
+from airflow_qianfan.settings import setting
+from airflow_qianfan.triggers.base.cancel import run_steps, stop_steps
+from airflow_qianfan.triggers.base.polling import Target
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.types import Logger
+
+    from airflow_qianfan.api.objects import Phase, RemoteObject
+    from airflow_qianfan.hooks.qianfan import QianfanHook
+
+LOOKUPS = (0.0, 1 / 30, 2 / 30, 4 / 30, 8 / 30, 15 / 30)
+"""Lists are eventually consistent: something is absent only after all these look-ups. Each is the pause
+before one, as a share of ``[qianfan] settle_seconds``."""
+
+FEW_LOOKUPS = LOOKUPS[:3]
+"""The look-ups for what this task has not created itself, so that a mistyped id is told soon."""
+
+MAX_SUBMITS = 3
+"""How often a Create is sent in one attempt at most, after looking whether the one before took effect."""
+
+MAX_THROTTLED_PAUSE = 60.0
+"""Seconds to wait before a throttled Create is sent again; a service that asks for more gets no other."""
+
+STOP_SECONDS = 60.0
+"""How long to poll whether an object that is to be replaced has ended."""
+
+_STALE = (QianfanNotFoundError, QianfanRequestError)
+"""Errors that stale reads return for new objects, or for a page that begins with one."""
+
+FoundT = TypeVar("FoundT")
+
+
+class Submission:
+    """Creates an object once for each run of a task, or attaches to what an earlier attempt created.
+
+    :param hook: the hook of the task.
+    :param context: context of the running task.
+    :param log: its log.
+    :param kind: what is created.
+    :param build: makes the request that creates it, with a name and a mark that lead back to an origin.
+    :param durable: whether attempts of the same run share what is created.
+    :param on_clear: ``attach`` to what still goes on after a clear, or ``restart``.
+    :param owns_parent: whether what the object belongs to was created by this task and is used by no other.
+    :param may_exist: look for it even where Airflow remembers no attempt.
+    :param on_created: told the id as soon as it is known, before it is stored.
+    """
+
+    def __init__(
+        self,
+        hook: QianfanHook,
+        context: Context,
+        log: Logger,
+        kind: type[RemoteObject],
+        build: Callable[[Origin], Any],
+        *,
+        durable: bool = True,
+        on_clear: OnClear = "attach",
+        owns_parent: bool = False,
+        may_exist: bool = False,
+        on_created: Callable[[str], None] = lambda object_id: None,
+    ) -> None:
+        self.kind = kind
+        self.was_found = False
+        self.is_forbidden = False
+        self.record: Record | None = None
+        self._hook = hook
+        self._context = context
+        self._log = log
+        self._build = build
+        self._durable = durable
+        self._on_clear: OnClear = on_clear
+        self._owns_parent = owns_parent
+        self._may_exist = may_exist
+        self._on_created = on_created
+        self._run = Run.of(context)
+        self._memory = Memory(context, kind.record_key)
+        self.creation = self._creation("identity")
+
+    @property
+    def digest(self) -> str:
+        """A digest of the request."""
+        return self.creation.digest
+
+    def _creation(self, identity: str) -> Creation:
+        origin = Origin.of(self._context, identity)
+        request = self._build(origin)
+        return Creation(self._hook, origin, self.kind, request, owns_parent=self._owns_parent)
+
+    def submit(self) -> str:
+        """Return the id of what is created, now or by an earlier attempt.
+
+        :raises QianfanAmbiguousCreateError: several objects could be the one that was created.
+        """
+        if not self._durable:
+            ti: Any = self._context["ti"]
+            self.creation = self._creation(derived_identity(self._context, attempt=ti.try_number))
+            return self._send()
+        record = self._read_record()
+        self.creation = self._creation(record.identity)
+        try:
+            object_id = self._attach(record)
+            return self._create() if object_id is None else object_id
+        except AttemptReplaced as error:
+            raise QianfanError(
+                f"{self.creation.what} is left to a later attempt of this task, which has begun meanwhile"
+            ) from error
+
+    def _read_record(self) -> Record:
+        record = self._memory.read()
+        if record is None:
+            record = transitions.new(self._run, self.digest)
+            if not self._memory.exists:
+                ti: Any = self._context["ti"]
+                record = transitions.unstored(
+                    record, derived_identity(self._context), in_doubt=ti.try_number > 1 or self._may_exist
+                )
+        self.record = record
+        return record
+
+    def _write(self, record: Record) -> None:
+        self.record = record
+        self._memory.write(record)
+
+    # ------------------------------------------------------------------ what the task owns already
+
+    def _attach(self, record: Record) -> str | None:
+        """Return the id of an object that the task owns and can go on with; None where it has to create "
+        "one."""
+        step = transitions.first_step(record)
+        if step is Step.LOOK_UP:
+            found = self._look_up(record.before, record.parent_id)
+            if found is None:
+                self._start_anew(record)
+                return None
+            record = transitions.created(record, found)
+            self._write(record)
+        elif step is Step.CREATE:
+            self._start_anew(record)
+            return None
+        object_id = record.id or ""
+        phase = self._phase_of(object_id)
+        verdict = transitions.judge(record, self._run, self.digest, phase, self._on_clear)
+        what = f"{self.kind.noun} {object_id}"
+        if verdict is Verdict.ATTACH:
+            self._write(transitions.adopted(record, self._run))
+            self._on_created(object_id)
+            self._log_attached(what, record, phase)
+            return object_id
+        if verdict is Verdict.STOP:
+            self._stop(record, object_id)
+        else:
+            self._log.info("%s of an earlier attempt is not used again; creating another.", what.capitalize())
+        self._start_anew(record, keep_identity=False)
+        return None
+
+    def _log_attached(self, what: str, record: Record, phase: Phase | None) -> None:
+        from airflow_qianfan.api.objects import Phase
+
+        if not transitions.is_clear(record, self._run):
+            self._log.info("Attached to %s of an earlier attempt.", what)
+        elif phase is Phase.ACTIVE:
+            self._log.info(
+                "Attached to %s, which still goes on with the same arguments. For a fresh one, stop it and "
+                'clear the task again, or set on_clear="restart".',
+                what,
+            )
+        else:
+            self._log.info(
+                "Attached to %s, whose result no attempt has taken yet. For a fresh one, clear the task "
+                "again, "
+                'or set on_clear="restart".',
+                what,
+            )
+
+    def _start_anew(self, record: Record, *, keep_identity: bool = True) -> None:
+        fresh = transitions.new(self._run, self.digest)
+        if keep_identity and record.digest == self.digest:
+            # What was looked for in vain, or never sent, may be sent under the same identity.
+            fresh = transitions.again(fresh, record)
+        elif not self._memory.exists:
+            fresh = transitions.again(fresh, record)
+        self.record = fresh
+        self.creation = self._creation(fresh.identity)
+
+    def _stop(self, record: Record, object_id: str) -> None:
+        target = Target(self.kind, object_id)
+        if self.kind.stop(object_id) is None:
+            self._log.info("%s cannot be stopped; creating another.", target.label.capitalize())
+            return
+        self._log.info("Stopping %s of an earlier attempt before another is created.", target.label)
+        self._write(transitions.stop_requested(record, self._run))
+        run_steps(stop_steps(target), self._hook, seconds=STOP_SECONDS)
+        self._write(transitions.delivered(record, self._run))
+
+    def _phase_of(self, object_id: str) -> Phase | None:
+        try:
+            return self._read(lambda: self.creation.phase_of(object_id))
+        except QianfanNotFoundError:
+            return None
+
+    # ------------------------------------------------------------------ look-ups
+
+    def _read(self, read: Callable[[], FoundT], lookups: Collection[float] = LOOKUPS) -> FoundT:
+        """Read what may be too new for the first look-up."""
+        stale: QianfanError | None = None
+        for number, share in enumerate(lookups, 1):
+            time.sleep(share * setting("settle_seconds"))
+            try:
+                return read()
+            except _STALE as error:
+                self._log.info("Look-up %d of %d: %s", number, len(lookups), error)
+                stale = error
+        raise stale or AssertionError("unreachable")
+
+    def _look_up(
+        self, before: Collection[str] | None, parent_id: str | None, lookups: Sequence[float] = LOOKUPS
+    ) -> str | None:
+        """Return the id of what a Create in doubt has made; None where it has made nothing."""
+        failure: QianfanError | None = None
+        what = self.creation.what
+        for share in lookups:
+            time.sleep(share * setting("settle_seconds"))
+            try:
+                found, failure = self.creation.find(before, parent_id), None
+            except QianfanError as error:
+                if not (error.transient or isinstance(error, _STALE)):
+                    raise
+                self._log.warning("Look-up of %s failed: %s", what, error)
+                failure = error
+                continue
+            if len(found) > 1:
+                raise QianfanAmbiguousCreateError(
+                    f"{what}: {', '.join(found)} could each be the one that this task created"
+                )
+            if found:
+                self._log.info("Attached to %s %s, which exists already.", what, found[0])
+                self.was_found = before is None
+                return found[0]
+        if failure is not None:
+            # The last look-up decides, so the next attempt of this task has to look again.
+            raise QianfanError(f"cannot tell whether {what} exists: {failure}") from failure
+        return None
+
+    # ------------------------------------------------------------------ the Create
+
+    def _announce(self) -> Record:
+        """Store that a Create is about to be sent; Airflow refuses where a later attempt has begun."""
+        record = self.record or transitions.new(self._run, self.digest)
+        before = record.before
+        if before is None:
+            before = self._read(self.creation.existing, LOOKUPS if self._owns_parent else FEW_LOOKUPS)
+        self._write(transitions.announced(record, before, self.creation.parent_id))
+        return self.record or record
+
+    def _create(self) -> str:
+        was_lost = False
+        for submits_left in reversed(range(MAX_SUBMITS)):
+            record = self._announce()
+            try:
+                object_id = self._send()
+            except QianfanAmbiguousCreateError as error:
+                self._log.warning("%s: %s. Looking whether it took effect.", error.action, error.message)
+                was_lost = True
+                found = self._look_up(record.before, record.parent_id)
+                if found is None and submits_left == 0:
+                    # Where Airflow remembers, the next attempt of this task looks again before it creates.
+                    raise (error.__cause__ if self._memory.exists and error.__cause__ else error) from None
+            except QianfanError as error:
+                pause = _pause_before_repeat(error, submits_left)
+                if pause is not None:
+                    self._log.warning("%s: %s. Trying again in %.0f s.", error.action, error.message, pause)
+                    time.sleep(pause)
+                    continue
+                found = self._find_refused(error, was_lost=was_lost)
+                if found is None:
+                    if not was_lost:
+                        self._write(transitions.refused(record))
+                    raise
+            else:
+                self._keep(record, object_id)
+                return object_id
+            if found is not None:
+                self._on_created(found)
+                self._write(transitions.created(record, found))
+                return found
+        raise AssertionError("unreachable")
+
+    def _send(self) -> str:
+        if self.is_forbidden:
+            raise QianfanError(f"{self.creation.what} was not created, since this task was ended")
+        object_id = self.creation.create()
+        self._log.info("Created %s: %s.", self.creation.what, object_id)
+        self._on_created(object_id)
+        return object_id
+
+    def _keep(self, record: Record, object_id: str) -> None:
+        """Store the id; where Airflow has given up this attempt, undo what a later one has made as well."""
+        try:
+            self._write(transitions.created(record, object_id))
+        except AttemptReplaced:
+            self._undo_if_doubled(record, object_id)
+            raise
+
+    def _undo_if_doubled(self, record: Record, object_id: str) -> None:
+        label = f"{self.kind.noun} {object_id}"
+        time.sleep(setting("settle_seconds") / 10)
+        others = self.creation.others(object_id, record.before or ())
+        if not others:
+            self._log.warning("A later attempt of this task has begun; %s is left to it.", label)
+            return
+        undo = self.kind.discard(object_id)
+        if undo is None or not (self._owns_parent or self.kind.recognised_by == "mark"):
+            self._log.error(
+                "A later attempt of this task has begun, and %s may be one too many beside %s: look in "
+                "the console.",
+                label,
+                ", ".join(others),
+            )
+            return
+        self._log.warning("A later attempt has created %s; discarding %s.", ", ".join(others), label)
+        self._hook.call(undo)
+
+    def _find_refused(self, error: QianfanError, *, was_lost: bool) -> str | None:
+        """Return the id of an object of ours that has the name, which may be why a Create was refused.
+
+        :raises QianfanAlreadyExistsError: somebody else's has the name.
+        """
+        creation = self.creation
+        if creation.name is None or not isinstance(error, (QianfanRequestError, QianfanAlreadyExistsError)):
+            return None
+        # The name may be taken by a request of ours that nobody heard of.
+        found = self._look_up(None, creation.parent_id, LOOKUPS if was_lost else LOOKUPS[:1])
+        if found is not None or isinstance(error, QianfanAlreadyExistsError):
+            return found
+        # Under which code the service refuses a duplicate is not documented.
+        if others := creation.same_name():
+            taken_by = f"{self.kind.noun} {', '.join(others)}"
+            raise QianfanAlreadyExistsError(
+                f"the name {creation.name!r} is taken by {taken_by}: {error.message}",
+                action=error.action,
+                status_code=error.status_code,
+                code=error.code,
+                request_id=error.request_id,
+            ) from error
+        return None
+
+
+def _pause_before_repeat(error: QianfanError, submits_left: int) -> float | None:
+    """Return the seconds after which a Create that was throttled may be sent again; None for never."""
+    if not isinstance(error, QianfanThrottledError) or submits_left == 0:
+        return None
+    pause = error.retry_after or setting("settle_seconds") / (5 * submits_left)
+    return pause if pause <= MAX_THROTTLED_PAUSE else None
