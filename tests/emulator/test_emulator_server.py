@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_qianfan.api.signing import BceV1Auth
-from airflow_qianfan.emulator import Choices, QianfanEmulator, StateError
+from airflow_qianfan.emulator import Assumptions, QianfanEmulator, StateError
 
 JOB = {"name": "nightly", "model": "ERNIE-Speed-8K", "trainMode": "SFT"}
 DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-1"}]}
@@ -72,7 +72,7 @@ def test_wrong_address_or_method_is_an_error_of_the_service(emulator, method, pa
 
 
 def test_body_that_is_too_large_is_refused():
-    with QianfanEmulator(choices=Choices(max_body_bytes=1000)) as emulator:
+    with QianfanEmulator(assumptions=Assumptions(max_body_bytes=1000)) as emulator:
         answer = post(emulator, "CreateFineTuningJob", {"name": "x" * 1000})
         assert (answer.status_code, answer.json()["code"]) == (413, "InvalidHTTPRequest")
         assert emulator.journal[-1]["outcome"] == "refused"
