@@ -1,12 +1,13 @@
-"""A service without HTTP and with a clock that stands still, and helpers to call it."""
+"""A service without HTTP and with a clock that stands still, and one with HTTP."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from airflow_qianfan.api.signing import sign
+from airflow_qianfan.emulator import QianfanEmulator
 from airflow_qianfan.emulator.assumptions import Assumptions
 from airflow_qianfan.emulator.auth import Credentials
 from airflow_qianfan.emulator.backend import ROUTES, Backend, Request
@@ -99,3 +100,9 @@ def local() -> Local:
 @pytest.fixture
 def make_local() -> Callable[..., Local]:
     return Local
+
+
+@pytest.fixture
+def emulator() -> Iterator[QianfanEmulator]:
+    with QianfanEmulator(task_seconds=100) as running:
+        yield running
