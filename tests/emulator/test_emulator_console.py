@@ -80,9 +80,8 @@ def test_model_versions_have_a_list(emulator):
     assert {emulator.models[0]["modelId"], "bot-V1", "Creating"} <= set(cells(text))
 
 
-@pytest.mark.parametrize("path", ["/qianfan/train/sft/job-1/task-1/detail/traininglog"])
-def test_unknown_training_is_not_found(emulator, path):
-    status, text = read(emulator, path)
+def test_unknown_training_is_not_found(emulator):
+    status, text = read(emulator, "/qianfan/train/sft/job-1/task-1/detail/traininglog")
     assert status == 404
     assert "There is no training task-1 of the job job-1" in text
 
