@@ -47,11 +47,12 @@ class AirflowForTests:
         from airflow.dag_processing.bundles.manager import DagBundlesManager
         from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
-        DagBundlesManager().sync_bundles_to_db()
+        DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
         bag = DagBag(dag_folder=os.devnull, bundle_name=_BUNDLE)
         bag.bag_dag(dag)
         sync_bag_to_db(bag, _BUNDLE, None)
-        return dag.test(**arguments)
+        run: DagRun = dag.test(**arguments)
+        return run
 
 
 @pytest.fixture(scope="session")
@@ -86,5 +87,5 @@ def _connect() -> None:
     from airflow import settings
 
     settings.dispose_orm()
-    settings.configure_vars()
-    settings.configure_orm()
+    settings.configure_vars()  # type: ignore[no-untyped-call]
+    settings.configure_orm()  # type: ignore[no-untyped-call]
