@@ -12,7 +12,7 @@ from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from airflow_qianfan.emulator.records import WAITING_SHARE
+from airflow_qianfan.emulator.training import WAITING_SHARE
 from airflow_qianfan.triggers.plan import next_pause
 from benchmarks.report import Goal, Section, Table, show
 from benchmarks.trainings import shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from airflow_qianfan.emulator.records import WAITING_SHARE, Task
+from airflow_qianfan.emulator.training import WAITING_SHARE, Task
 
 ROOM = 100_000
 """A training's number is its creation in milliseconds, followed by five digits of its place."""

@@ -11,13 +11,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_qianfan.emulator.choices import Choices, Refusal
+    from airflow_qianfan.emulator.assumptions import Assumptions
+    from airflow_qianfan.emulator.errors import ApiError, Refusal
     from airflow_qianfan.emulator.server import QianfanEmulator
     from airflow_qianfan.emulator.store import StateError
 
-__all__ = ["Choices", "QianfanEmulator", "Refusal", "StateError"]
+__all__ = ["ApiError", "Assumptions", "QianfanEmulator", "Refusal", "StateError"]
 
-_MODULES = {"Choices": "choices", "QianfanEmulator": "server", "Refusal": "choices", "StateError": "store"}
+_MODULES = {
+    "ApiError": "errors",
+    "Assumptions": "assumptions",
+    "QianfanEmulator": "server",
+    "Refusal": "errors",
+    "StateError": "store",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--host",
         default="127.0.0.1",
-        help="address to listen on (default %(default)s); /_emulator/ is unsigned",
+        help="address to listen on (default %(default)s); its console and /_emulator/ are open to all",
     )
     add("--port", type=_port, default=DEFAULT_PORT, help="port, 0 for a free one (default %(default)s)")
     add("--access-key", default=ACCESS_KEY, help="id of the access key (default %(default)s)")
@@ -68,7 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         return _fail(f"cannot listen on {options.host}:{options.port}: {error.strerror or error}")
     print(f"Qianfan emulator: {emulator.endpoint}", flush=True)  # noqa: T201
-    print(f"AIRFLOW_CONN_QIANFAN_DEFAULT={shlex.quote(emulator.connection_json)}", flush=True)  # noqa: T201
+    connection = shlex.quote(emulator.connection_json)
+    print(f"export AIRFLOW_CONN_QIANFAN_DEFAULT={connection}", flush=True)  # noqa: T201
     ended.wait()
     emulator.stop()
     return 0
@@ -80,16 +81,18 @@ def _fail(message: str) -> int:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
+    if not (text.isdecimal() and int(text) <= 65535):
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
-    return port
+    return int(text)
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
     if not 0 <= seconds < math.inf:
-        raise argparse.ArgumentTypeError("must be a number of seconds, zero or more")
+        raise argparse.ArgumentTypeError("a duration is a number of seconds, zero or more")
     return seconds
 
 

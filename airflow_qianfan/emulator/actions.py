@@ -1,71 +1,57 @@
-"""What all actions share: the call they answer, reading its body, cutting a list into pages."""
+"""What all Actions share: registration, the call they answer, reading its body, cutting a list into pages."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from airflow_qianfan.emulator.choices import ApiError, Choices, Refusal, bad_parameter
+from airflow_qianfan.emulator.assumptions import Assumptions
+from airflow_qianfan.emulator.errors import ApiError, Refusal, bad_parameter
 from airflow_qianfan.emulator.records import Record
-from airflow_qianfan.emulator.store import Store
+from airflow_qianfan.emulator.store import RecordT, View
 
 DEFAULT_PAGE = 10
 LARGEST_PAGE = 100
 _MAX_DEPTH = 64
 
-RecordT = TypeVar("RecordT", bound=Record)
 Text = Annotated[str, Field(min_length=1)]
 
 
-@dataclass
-class Call:
-    """One call of an action.
+@dataclass(kw_only=True)
+class Call(View):
+    """One call of an Action.
 
     :param body: the JSON object that was sent.
-    :param store: what the service knows.
-    :param now: time at which the service is seen, in seconds since the epoch.
-    :param choices: what the documents leave open.
+    :param assumptions: what the documents leave open.
     :param task_seconds: how long a new task takes.
     :param model_seconds: how long a new model takes.
-    :param ids: filled by the action: the objects it was about, for the journal.
-    :param effect: set by the action if it changed something.
-    :param past: whether ``now`` lies back, so that objects which came later are not seen.
+    :param ids: filled by the Action: the objects it was about, for the journal.
+    :param effect: set by the Action if it changed something.
     """
 
     body: dict[str, Any]
-    store: Store
-    now: float
-    choices: Choices
+    assumptions: Assumptions
     task_seconds: float
     model_seconds: float
     ids: dict[str, Any] = field(default_factory=dict)
     effect: bool = False
-    past: bool = False
 
-    def find(self, records: Mapping[str, RecordT], member: str, record_id: str) -> RecordT:
-        """Return the record with an id.
+    def find(self, cls: type[RecordT], member: str, record_id: str) -> RecordT:
+        """Return the record with the id that a member of the body holds.
 
-        :raises ApiError: if there is none, or it did not exist yet at ``now``.
+        :raises ApiError: if there is none.
         """
         self.ids[member] = record_id
-        record = records.get(record_id)
-        if record is None or not self._exists(record):
-            raise ApiError(self.choices.missing, f"The {member} does not exist.")
+        record = self.get(cls, record_id)
+        if record is None:
+            raise self.missing(member)
         return record
-
-    def seen(self, records: Mapping[str, RecordT]) -> list[RecordT]:
-        """Return the records that existed at ``now``, oldest first."""
-        return [record for record in records.values() if self._exists(record)]
-
-    def _exists(self, record: Record) -> bool:
-        # Only then: a system clock that is set back must not hide anything.
-        return not self.past or record.created <= self.now
 
     def put(self, record: Record) -> None:
         """Add or change a record."""
@@ -77,13 +63,69 @@ class Call:
         self.effect = True
         self.store.remove(record)
 
+    def missing(self, member: str) -> ApiError:
+        """Return the error for a member of the body that names nothing."""
+        return ApiError(self.assumptions.missing, f"The {member} does not exist.")
+
+    def duplicate(self, message: str) -> ApiError:
+        """Return the error for a name that is taken."""
+        return ApiError(self.assumptions.duplicate_name, message)
+
     def wrong_state(self, message: str) -> ApiError:
         """Return the error for an object that is in the wrong state."""
-        return ApiError(self.choices.wrong_state, message)
+        return ApiError(self.assumptions.wrong_state, message)
 
 
-Action = Callable[[Call], Any]
+Run = Callable[[Call], Any]
 """Answers a call with the ``result`` of the envelope, or raises ApiError."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """What the emulator knows about an Action.
+
+    :param name: its name.
+    :param run: answers a call.
+    :param reads: whether it changes nothing, so that a key that may only read may use it.
+    :param shows_state: whether its result, or rows of it, show the state of objects.
+    :param shows_progress: whether they show a progress, too.
+    :param shows_past: whether it can answer as it would have some time ago.
+    """
+
+    name: str
+    run: Run
+    reads: bool
+    shows_state: bool = False
+    shows_progress: bool = False
+    shows_past: bool = False
+
+
+def is_reading(name: str) -> bool:
+    """Tell by the name of an Action whether it changes nothing."""
+    return name.startswith("Describe")
+
+
+class Route:
+    """A path of the API with its Actions.
+
+    :param path: such as ``/v2/model``.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.actions: dict[str, Action] = {}
+
+    def action(
+        self, name: str, *, shows_state: bool = False, shows_progress: bool = False
+    ) -> Callable[[Run], Run]:
+        """Register the decorated function as the answer of an Action; the options are those of Action."""
+
+        def register(run: Run) -> Run:
+            reads = is_reading(name)
+            self.actions[name] = Action(name, run, reads, shows_state, shows_progress, shows_past=reads)
+            return run
+
+        return register
 
 
 class Body(BaseModel):

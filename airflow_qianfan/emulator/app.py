@@ -1,4 +1,4 @@
-"""The HTTP side: the API's paths, and the administration under ``/_emulator/``."""
+"""The HTTP side: the API's paths, the administration under ``/_emulator/``, and the console."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.applications import Starlette
@@ -15,8 +15,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from airflow_qianfan.emulator import service as core
+from airflow_qianfan.emulator import backend as core
+from airflow_qianfan.emulator.answers import Registration
+from airflow_qianfan.emulator.console import Console
 from airflow_qianfan.emulator.faults import Fault
+
+ItemT = TypeVar("ItemT")
 
 Address = tuple[str, int]
 Connections = dict[Address, asyncio.Transport]
@@ -36,14 +40,14 @@ class Advance(BaseModel):
 class Api:
     """The API's paths, as an ASGI application that can also refuse to answer."""
 
-    def __init__(self, service: core.Service, connections: Connections) -> None:
-        self._service = service
+    def __init__(self, backend: core.Backend, connections: Connections) -> None:
+        self._backend = backend
         self._connections = connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         http = Request(scope, receive)
         try:
-            body = await read(http, self._service.choices.max_body_bytes)
+            body = await read(http, self._backend.assumptions.max_body_bytes)
         except ClientDisconnect:
             return
         request = core.Request(
@@ -53,7 +57,7 @@ class Api:
             list(scope["headers"]),
             body,
         )
-        answer = self._service.answer(request)
+        answer = self._backend.answer(request)
         if answer.hold:
             await wait_for_disconnect(receive, answer.hold)
         if answer.status is None:
@@ -69,9 +73,10 @@ class Api:
 class Admin:
     """The paths under ``/_emulator/``. They are not signed and exist on the emulator only."""
 
-    def __init__(self, service: core.Service) -> None:
-        self._service = service
+    def __init__(self, backend: core.Backend) -> None:
+        self._backend = backend
         self._orders: TypeAdapter[list[Fault]] = TypeAdapter(list[Fault])
+        self._registrations: TypeAdapter[list[Registration]] = TypeAdapter(list[Registration])
 
     def routes(self) -> list[Route]:
         """Return the paths."""
@@ -79,6 +84,7 @@ class Admin:
             Route("/_emulator/health", self.health),
             Route("/_emulator/journal", self.journal),
             Route("/_emulator/faults", self.faults, methods=["GET", "POST", "DELETE"]),
+            Route("/_emulator/answers", self.answers, methods=["GET", "POST", "DELETE"]),
             Route("/_emulator/clock", self.clock, methods=["GET", "POST"]),
             Route("/_emulator/reset", self.reset, methods=["POST"]),
         ]
@@ -89,51 +95,66 @@ class Admin:
 
     async def journal(self, request: Request) -> Response:
         """Return the journal."""
-        with self._service.lock:
-            return JSONResponse(self._service.store.journal)
+        with self._backend.lock:
+            return JSONResponse(self._backend.store.journal)
 
     async def faults(self, request: Request) -> Response:
         """Return, order (an object or a list of them) or drop faults."""
-        with self._service.lock:
+        orders = await self._sent(request, self._orders)
+        with self._backend.lock:
             if request.method == "DELETE":
-                self._service.faults.clear()
-            if request.method == "POST":
-                body = await read(request, self._service.choices.max_body_bytes) or b""
-                text = body.strip()
-                orders = self._orders.validate_json(text if text.startswith(b"[") else b"[" + text + b"]")
-                for order in orders:
-                    self._service.faults.add(order)
-            return JSONResponse([order.model_dump() for order in self._service.faults.orders])
+                self._backend.faults.clear()
+            for order in orders:
+                self._backend.faults.add(order)
+            return JSONResponse([order.model_dump() for order in self._backend.faults.orders])
+
+    async def answers(self, request: Request) -> Response:
+        """Return, register (an object or a list of them) or drop answers."""
+        registrations = await self._sent(request, self._registrations)
+        with self._backend.lock:
+            if request.method == "DELETE":
+                self._backend.answers.clear()
+            for registration in registrations:
+                self._backend.answers.add(registration)
+            return JSONResponse(self._backend.answers.rows())
 
     async def clock(self, request: Request) -> Response:
         """Return the time of the service, after moving it if so asked."""
-        with self._service.lock:
-            if request.method == "POST":
-                body = await read(request, self._service.choices.max_body_bytes) or b""
-                self._service.store.advance(Advance.model_validate_json(body).advance)
-            store = self._service.store
+        body = await self._body(request) if request.method == "POST" else None
+        with self._backend.lock:
+            if body is not None:
+                self._backend.store.advance(Advance.model_validate_json(body).advance)
+            store = self._backend.store
             return JSONResponse({"now": store.now(), "offset": store.offset})
 
+    async def _sent(self, request: Request, items: TypeAdapter[list[ItemT]]) -> list[ItemT]:
+        """Return what was posted; a single JSON object stands for a list of one."""
+        if request.method != "POST":
+            return []
+        text = (await self._body(request)).strip()
+        return items.validate_json(text if text.startswith(b"[") else b"[" + text + b"]")
+
+    async def _body(self, request: Request) -> bytes:
+        return await read(request, self._backend.assumptions.max_body_bytes) or b""
+
     async def reset(self, request: Request) -> Response:
-        """Forget everything, the ordered faults included."""
-        with self._service.lock:
-            self._service.store.reset()
-            self._service.faults.clear()
+        """Forget everything, ordered faults and registered answers included."""
+        self._backend.reset()
         return JSONResponse({"status": "ok"})
 
 
-def create_app(service: core.Service, connections: Connections | None = None) -> Starlette:
+def create_app(backend: core.Backend, connections: Connections | None = None) -> Starlette:
     """Return the ASGI application of an emulator.
 
-    :param service: what answers.
+    :param backend: what answers.
     :param connections: open connections by client; without them, faults cannot cut one.
     """
-    api = Api(service, {} if connections is None else connections)
+    api = Api(backend, {} if connections is None else connections)
     handlers: dict[Any, Callable[[Request, Exception], Response]] = {
         ValidationError: _bad_order,
         ValueError: _bad_order,
     }
-    routes = [*Admin(service).routes(), Route("/{path:path}", api)]
+    routes = [*Admin(backend).routes(), *Console(backend).routes(), Route("/{path:path}", api)]
     return Starlette(routes=routes, exception_handlers=handlers)
 
 

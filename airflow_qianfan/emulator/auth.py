@@ -12,7 +12,8 @@ from typing import NoReturn
 from urllib.parse import unquote_to_bytes
 
 from airflow_qianfan.api.signing import canonical_request, parse_query, signature
-from airflow_qianfan.emulator.choices import ApiError, Choices, Refusal
+from airflow_qianfan.emulator.assumptions import Assumptions
+from airflow_qianfan.emulator.errors import ApiError, Refusal
 
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 _KEY_ID = "[!-.0-~]+"
@@ -60,7 +61,7 @@ class Credentials:
 
 def authenticate(
     credentials: Credentials,
-    choices: Choices,
+    assumptions: Assumptions,
     method: str,
     path: bytes,
     query: bytes,
@@ -70,7 +71,7 @@ def authenticate(
     """Return the id of the key that signed a request.
 
     :param credentials: the known keys.
-    :param choices: status of a refusal, limits of the times.
+    :param assumptions: status of a refusal, limits of the times.
     :param method: HTTP method.
     :param path: path as it was sent, percent-encoded.
     :param query: query string as it was sent.
@@ -81,26 +82,26 @@ def authenticate(
     counts = Counter(name for name, _ in headers)
     parameters = parse_query(query)
     if any(name.lower() == b"authorization" for name, _ in parameters):
-        _refuse(choices, "InvalidHTTPAuthHeader", "A signature in the query string is not supported.")
+        _refuse(assumptions, "InvalidHTTPAuthHeader", "A signature in the query string is not supported.")
     if counts[b"authorization"] != 1:
-        _refuse(choices, "InvalidHTTPAuthHeader", "There must be one Authorization header.")
+        _refuse(assumptions, "InvalidHTTPAuthHeader", "There must be one Authorization header.")
     values = dict(headers)
     match = _AUTHORIZATION.fullmatch(values[b"authorization"].strip().decode("latin-1"))
     signed_at = _timestamp(match["time"]) if match else None
     if match is None or signed_at is None:
-        _refuse(choices, "InvalidHTTPAuthHeader", "The Authorization header cannot be understood.")
+        _refuse(assumptions, "InvalidHTTPAuthHeader", "The Authorization header cannot be understood.")
     expiration = int(match["expiration"])
-    if not 1 <= expiration <= choices.max_expiration_seconds:
-        _refuse(choices, "InvalidHTTPAuthHeader", "The period of validity is out of range.")
+    if not 1 <= expiration <= assumptions.max_expiration_seconds:
+        _refuse(assumptions, "InvalidHTTPAuthHeader", "The period of validity is out of range.")
     if b"x-bce-date" in values and _timestamp(values[b"x-bce-date"].strip().decode("latin-1")) is None:
-        _refuse(choices, "InvalidHTTPAuthHeader", "The x-bce-date header is not a date.")
-    names = _signed_names(choices, match["names"], counts)
+        _refuse(assumptions, "InvalidHTTPAuthHeader", "The x-bce-date header is not a date.")
+    names = _signed_names(assumptions, match["names"], counts)
     if not values.get(b"host", b"").strip():
-        _refuse(choices, "InvalidHTTPAuthHeader", "The host header must be signed.")
+        _refuse(assumptions, "InvalidHTTPAuthHeader", "The host header must be signed.")
 
     secret = credentials.secret(match["key"])
     if secret is None:
-        _refuse(choices, "InvalidAccessKeyId", "NotFound, cause: Could not find credential.")
+        _refuse(assumptions, "InvalidAccessKeyId", "NotFound, cause: Could not find credential.")
     candidates = [
         signature(
             secret,
@@ -110,26 +111,26 @@ def authenticate(
         for variant in _variants(headers, names)
     ]
     if not any(hmac.compare_digest(candidate, match["signature"]) for candidate in candidates):
-        _refuse_signature(choices)
-    _check_token(credentials, choices, match["key"], values.get(_TOKEN, b"").strip())
+        _refuse_signature(assumptions)
+    _check_token(credentials, assumptions, match["key"], values.get(_TOKEN, b"").strip())
     if now > signed_at + expiration:
-        _refuse(choices, "RequestExpired", "The request has expired.")
-    if signed_at > now + choices.future_skew_seconds:
-        _refuse(choices, "RequestTimeTooSkewed", "The request was signed in the future.")
+        _refuse(assumptions, "RequestExpired", "The request has expired.")
+    if signed_at > now + assumptions.future_skew_seconds:
+        _refuse(assumptions, "RequestTimeTooSkewed", "The request was signed in the future.")
     return match["key"]
 
 
-def _signed_names(choices: Choices, listed: str, counts: Counter[bytes]) -> list[str]:
+def _signed_names(assumptions: Assumptions, listed: str, counts: Counter[bytes]) -> list[str]:
     """Return the names of the listed headers; none listed stands for the default set."""
     names = listed.split(";") if listed else []
     if len(set(names)) < len(names) or any(name.encode() not in counts for name in names):
-        _refuse(choices, "InvalidHTTPAuthHeader", "A signed header is missing or listed twice.")
+        _refuse(assumptions, "InvalidHTTPAuthHeader", "A signed header is missing or listed twice.")
     if names and "host" not in names:
-        _refuse(choices, "InvalidHTTPAuthHeader", "The host header must be signed.")
+        _refuse(assumptions, "InvalidHTTPAuthHeader", "The host header must be signed.")
     # The signature does not cover the order of two headers of the same name, so they would be ambiguous.
     relevant = {name.encode() for name in names or _DEFAULT_NAMES}
     if any(count > 1 and (name in relevant or name.startswith(b"x-bce-")) for name, count in counts.items()):
-        _refuse(choices, "InvalidHTTPAuthHeader", "A signed header is there twice.")
+        _refuse(assumptions, "InvalidHTTPAuthHeader", "A signed header is there twice.")
     return names
 
 
@@ -148,11 +149,11 @@ def _variants(headers: Headers, names: list[str]) -> Iterable[Headers]:
         ]
 
 
-def _check_token(credentials: Credentials, choices: Choices, access_key: str, token: bytes) -> None:
+def _check_token(credentials: Credentials, assumptions: Assumptions, access_key: str, token: bytes) -> None:
     expected = credentials.session_token if access_key == credentials.access_key else None
     if not hmac.compare_digest((expected or "").encode(), token):
         # The documents name a missing session token among the reasons of a mismatch.
-        _refuse_signature(choices)
+        _refuse_signature(assumptions)
 
 
 def _timestamp(text: str) -> float | None:
@@ -163,16 +164,16 @@ def _timestamp(text: str) -> float | None:
     return moment.timestamp()
 
 
-def _refuse_signature(choices: Choices) -> NoReturn:
+def _refuse_signature(assumptions: Assumptions) -> NoReturn:
     cause = "SignatureDoesNotMatch, cause: Fail to authn user: Signature does not match"
-    _refuse(choices, "SignatureDoesNotMatch", cause)
+    _refuse(assumptions, "SignatureDoesNotMatch", cause)
 
 
-def _refuse(choices: Choices, code: str, message: str) -> NoReturn:
+def _refuse(assumptions: Assumptions, code: str, message: str) -> NoReturn:
     # The gateway's own name for a failure of the credentials differs from the code in the body.
     iam = {"InvalidAccessKeyId", "SignatureDoesNotMatch"}
     headers = {
         "X-Bce-Error-Code": "IamSignatureInvalid" if code in iam else code,
         "X-Bce-Error-Message": message,
     }
-    raise ApiError(Refusal(choices.auth_status, code), message, headers)
+    raise ApiError(Refusal(assumptions.auth_status, code), message, headers)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_SHOWS_STATUS = frozenset({"DescribeFineTuningTask", "DescribeFineTuningTasks", "DescribeModel"})
-_SHOWS_PROGRESS = frozenset({"DescribeFineTuningTask", "DescribeFineTuningTasks"})
+from airflow_qianfan.emulator.actions import Action
+
 _OVERSIZE_BYTES = 17 << 20
 _HIT = 1 << 30
 
@@ -68,15 +69,19 @@ class Fault(BaseModel):
     word: str = "Preparing"
     location: str = Field(default="http://127.0.0.1:9/", pattern=r"^[!-~]+$")
 
-    def hits(self, action: str) -> bool:
-        """Tell whether the fault makes sense for an action."""
-        if self.action not in ("*", action):
+    def hits(self, action: Action) -> bool:
+        """Tell whether the fault makes sense for an Action."""
+        if self.action not in ("*", action.name):
             return False
-        if self.kind == "stale":
-            return action.startswith("Describe")
-        if self.kind == "unknown_status":
-            return action in _SHOWS_STATUS
-        return self.kind != "missing_progress" or action in _SHOWS_PROGRESS
+        match self.kind:
+            case "stale":
+                return action.shows_past
+            case "unknown_status":
+                return action.shows_state
+            case "missing_progress":
+                return action.shows_progress
+            case _:
+                return True
 
     @property
     def takes_effect(self) -> bool:
@@ -101,11 +106,11 @@ class Answer:
 class Faults:
     """The ordered faults, oldest first. Not thread-safe: its owner holds a lock.
 
-    :param actions: names of the actions that exist.
+    :param known: returns the Actions that exist.
     """
 
-    def __init__(self, actions: frozenset[str]) -> None:
-        self._actions = actions
+    def __init__(self, known: Callable[[], Iterable[Action]]) -> None:
+        self._known = known
         self.orders: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
@@ -113,7 +118,7 @@ class Faults:
 
         :raises ValueError: if it could never hit.
         """
-        if fault.action != "*" and (fault.action not in self._actions or not fault.hits(fault.action)):
+        if fault.action != "*" and not any(fault.hits(action) for action in self._known()):
             raise ValueError(f"the fault {fault.kind!r} cannot hit the action {fault.action!r}")
         self.orders.append(fault)
 
@@ -121,7 +126,7 @@ class Faults:
         """Drop all ordered faults."""
         self.orders.clear()
 
-    def take(self, action: str) -> Fault | None:
+    def take(self, action: Action) -> Fault | None:
         """Return the first fault that hits this call, and count it."""
         for fault in self.orders:
             if fault.hits(action) and secrets.randbelow(_HIT) < fault.probability * _HIT:
@@ -163,14 +168,38 @@ def fault_answer(fault: Fault, request_id: str) -> Answer:
 
 def change_result(fault: Fault, result: Any) -> Any:
     """Return the result of an action as a fault that keeps the answer shows it."""
-    rows = result.get("taskList", [result]) if isinstance(result, dict) else []
-    for row in rows:
-        if fault.kind == "missing_progress":
-            row.pop("runProgress", None)
-        if fault.kind == "unknown_status":
-            row["runStatus" if "runStatus" in row else "status"] = fault.word
-            row.pop("runProgress", None)
+    for row in _rows(result):
+        for name in list(row):
+            if fault.kind == "unknown_status" and is_state(name):
+                row[name] = fault.word
+            if fault.kind in ("unknown_status", "missing_progress") and is_progress(name):
+                del row[name]
     return result
+
+
+def is_state(member: str) -> bool:
+    """Tell whether a member of a result shows a state: ``state``, ``status``, ``runStatus`` and the like."""
+    return member == "state" or member.lower().endswith("status")
+
+
+def is_progress(member: str) -> bool:
+    """Tell whether a member of a result shows a progress: ``progress``, ``runProgress`` and the like."""
+    return member.lower().endswith("progress")
+
+
+def shows(result: Any, kind: Callable[[str], bool]) -> bool:
+    """Tell whether a result, or a row of it, has a member of a kind."""
+    return any(kind(name) for row in _rows(result) for name in row)
+
+
+def _rows(result: Any) -> list[dict[str, Any]]:
+    """Return the objects in a result: itself, and the rows of its lists."""
+    if isinstance(result, dict):
+        lists = [value for value in result.values() if isinstance(value, list)]
+    else:
+        lists = [result] if isinstance(result, list) else []
+    rows = [row for rows in lists for row in rows if isinstance(row, dict)]
+    return [result, *rows] if isinstance(result, dict) else rows
 
 
 def _retry_after(fault: Fault) -> dict[str, str]:

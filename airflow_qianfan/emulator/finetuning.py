@@ -1,4 +1,4 @@
-"""The actions of ``/v2/finetuning``: each function answers the action it is named after."""
+"""The Actions of ``/v2/finetuning``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from airflow_qianfan.api.signing import canonical_time
-from airflow_qianfan.emulator.actions import Action, Body, Call, Page, Text, page, parse
-from airflow_qianfan.emulator.choices import ApiError, bad_parameter
-from airflow_qianfan.emulator.records import Job, Task, finish_date, new_id
+from airflow_qianfan.emulator.actions import Body, Call, Page, Route, Text, page, parse
+from airflow_qianfan.emulator.errors import bad_parameter
+from airflow_qianfan.emulator.records import new_id
 from airflow_qianfan.emulator.supported import SUPPORTED_MODELS, is_text_to_image
+from airflow_qianfan.emulator.training import Job, Task
+
+ROUTE = Route("/v2/finetuning")
 
 
 class CreateJob(Body):
@@ -62,10 +64,11 @@ class CreateTask(Body):
     resource_config: dict[str, Any] | None = None
 
 
+@ROUTE.action("CreateFineTuningJob")
 def create_job(call: Call) -> Any:
     request = parse(CreateJob, call.body)
-    if any(job.name == request.name for job in call.store.jobs.values()):
-        raise ApiError(call.choices.duplicate_name, "A job with this name exists.")
+    if any(job.name == request.name for job in call.all(Job)):
+        raise call.duplicate("A job with this name exists.")
     job = Job(
         id=new_id("job"),
         name=request.name,
@@ -80,34 +83,24 @@ def create_job(call: Call) -> Any:
     return {"jobId": job.id}
 
 
+@ROUTE.action("DescribeFineTuningJobs")
 def describe_jobs(call: Call) -> Any:
     request = parse(ListJobs, call.body)
     jobs = [
         job
-        for job in call.seen(call.store.jobs)
+        for job in call.all(Job)
         if request.model in (None, job.model) and request.train_mode in (None, job.train_mode)
     ]
-    chosen, info = page(jobs, request, call.choices.newest_first)
-    return {"jobList": [job_row(job) for job in chosen], "pageInfo": info}
+    chosen, info = page(jobs, request, call.assumptions.newest_first)
+    return {"jobList": [job.show(call) for job in chosen], "pageInfo": info}
 
 
-def job_row(job: Job) -> dict[str, Any]:
-    """Return a job as a list shows it."""
-    return {
-        "jobId": job.id,
-        "name": job.name,
-        "description": job.description,
-        "model": job.model,
-        "trainMode": job.train_mode,
-        "createTime": canonical_time(job.created),
-    }
-
-
+@ROUTE.action("DeleteFineTuningJob")
 def delete_job(call: Call) -> Any:
-    job = call.find(call.store.jobs, "jobId", parse(JobId, call.body).job_id)
-    tasks = [task for task in call.store.tasks.values() if task.job_id == job.id]
+    job = call.find(Job, "jobId", parse(JobId, call.body).job_id)
+    tasks = [task for task in call.all(Task) if task.job_id == job.id]
     running = any(task.end(call.now) is None for task in tasks)
-    if running and call.choices.delete_job_with_running_tasks == "refuse":
+    if running and call.assumptions.delete_job_with_running_tasks == "refuse":
         raise call.wrong_state("A task of the job is still running.")
     for task in tasks:
         call.remove(task)
@@ -116,12 +109,13 @@ def delete_job(call: Call) -> Any:
     return True
 
 
+@ROUTE.action("CreateFineTuningTask")
 def create_task(call: Call) -> Any:
     request = parse(CreateTask, call.body)
     member = "version_id" if request.dataset_config.source_type == "Platform" else "version_bos_uri"
     if any(getattr(version, member) is None for version in request.dataset_config.versions):
         raise bad_parameter("versionId" if member == "version_id" else "versionBosUri")
-    job = call.find(call.store.jobs, "jobId", request.job_id)
+    job = call.find(Job, "jobId", request.job_id)
     if request.increment_task_id is not None:
         _check_base(call, job, request.increment_task_id, request.increment_checkpoint_step)
     task = Task(
@@ -140,94 +134,62 @@ def create_task(call: Call) -> Any:
 
 
 def _check_base(call: Call, job: Job, task_id: str, step: int | None) -> None:
-    base = call.find(call.store.tasks, "incrementTaskId", task_id)
+    base = call.find(Task, "incrementTaskId", task_id)
     if base.status(call.now) != "Done":
         raise call.wrong_state("The base task is not done.")
-    if call.store.jobs[base.job_id].model != job.model:
+    if base.job(call).model != job.model:
         raise bad_parameter("incrementTaskId")
     steps = [checkpoint["step"] for checkpoint in base.checkpoints()]
     if step not in steps and (step is not None or len(steps) > 1):
         raise bad_parameter("incrementCheckpointStep")
 
 
+@ROUTE.action("DescribeFineTuningTasks", shows_state=True, shows_progress=True)
 def describe_tasks(call: Call) -> Any:
     request = parse(ListTasks, call.body)
-    job = call.find(call.store.jobs, "jobId", request.job_id)
-    tasks = [task for task in call.seen(call.store.tasks) if task.job_id == job.id]
-    chosen, info = page(tasks, request, call.choices.newest_first)
-    rows = [task_detail(task, job, call.now) for task in chosen]
+    job = call.find(Job, "jobId", request.job_id)
+    tasks = [task for task in call.all(Task) if task.job_id == job.id]
+    chosen, info = page(tasks, request, call.assumptions.newest_first)
+    rows = [task.show(call) for task in chosen]
     for row in rows:
         del row["vdlLink"]
-        if not call.choices.task_list_has_progress:
+        if not call.assumptions.task_list_has_progress:
             row.pop("runProgress", None)
     return {"taskList": rows, "pageInfo": info}
 
 
+@ROUTE.action("DescribeFineTuningTask", shows_state=True, shows_progress=True)
 def describe_task(call: Call) -> Any:
-    task = call.find(call.store.tasks, "taskId", parse(TaskId, call.body).task_id)
-    return task_detail(task, call.store.jobs[task.job_id], call.now)
+    task = call.find(Task, "taskId", parse(TaskId, call.body).task_id)
+    return task.show(call)
 
 
-def task_detail(task: Task, job: Job, now: float) -> dict[str, Any]:
-    """Return a task as its detail action shows it at a time."""
-    status = task.status(now)
-    detail: dict[str, Any] = {
-        "taskId": task.id,
-        "jobId": job.id,
-        "jobName": job.name,
-        "jobDescription": job.description,
-        "model": job.model,
-        "trainMode": job.train_mode,
-        "parameterScale": task.parameter_scale,
-        "runStatus": status,
-        "vdlLink": task.vdl_link(),
-        "createDate": canonical_time(task.created),
-        "finishDate": finish_date(task, now),
-    }
-    if status == "Running":
-        detail["runProgress"] = task.progress(now)
-    if status == "Done":
-        detail["metrics"] = task.metrics()
-        detail["checkpointList"] = task.checkpoints()
-    return detail
-
-
+@ROUTE.action("StopFineTuningTask")
 def stop_task(call: Call) -> Any:
     task_id = parse(TaskId, call.body).task_id
-    if task_id not in call.store.tasks and call.choices.stop_unknown_task == "false":
+    if task_id not in call.store.table(Task) and call.assumptions.stop_unknown_task == "false":
         call.ids["taskId"] = task_id
         return False
-    task = call.find(call.store.tasks, "taskId", task_id)
+    task = call.find(Task, "taskId", task_id)
     if task.end(call.now) is not None:
-        if call.choices.stop_finished_task == "error":
+        if call.assumptions.stop_finished_task == "error":
             raise call.wrong_state("The task has ended.")
-        return call.choices.stop_finished_task == "true"
+        return call.assumptions.stop_finished_task == "true"
     if task.stopped is None:
-        task.stopped = call.now + call.choices.stop_delay_seconds
+        task.stopped = call.now + call.assumptions.stop_delay_seconds
         call.put(task)
     return True
 
 
+@ROUTE.action("DeleteFineTuningTask")
 def delete_task(call: Call) -> Any:
-    task = call.find(call.store.tasks, "taskId", parse(TaskId, call.body).task_id)
-    if task.end(call.now) is None and call.choices.delete_running_task == "refuse":
+    task = call.find(Task, "taskId", parse(TaskId, call.body).task_id)
+    if task.end(call.now) is None and call.assumptions.delete_running_task == "refuse":
         raise call.wrong_state("The task is still running.")
     call.remove(task)
     return True
 
 
+@ROUTE.action("DescribeFineTuningSupportModels")
 def describe_support_models(call: Call) -> Any:
     return SUPPORTED_MODELS
-
-
-ACTIONS: dict[str, Action] = {
-    "CreateFineTuningJob": create_job,
-    "DescribeFineTuningJobs": describe_jobs,
-    "DeleteFineTuningJob": delete_job,
-    "CreateFineTuningTask": create_task,
-    "DescribeFineTuningTasks": describe_tasks,
-    "DescribeFineTuningTask": describe_task,
-    "StopFineTuningTask": stop_task,
-    "DeleteFineTuningTask": delete_task,
-    "DescribeFineTuningSupportModels": describe_support_models,
-}

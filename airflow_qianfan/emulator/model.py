@@ -1,14 +1,96 @@
-"""The actions of ``/v2/model``: each function answers the action it is named after."""
+"""The Actions of ``/v2/model``, and what they keep."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from airflow_qianfan.emulator.actions import Action, Body, Call, Page, Text, page, parse
-from airflow_qianfan.emulator.choices import ApiError, bad_parameter
-from airflow_qianfan.emulator.records import Model, ModelSet, china_time, new_id
+from airflow_qianfan.emulator.actions import Body, Call, Page, Route, Text, page, parse
+from airflow_qianfan.emulator.errors import bad_parameter
+from airflow_qianfan.emulator.records import Record, china_time, new_id
+from airflow_qianfan.emulator.training import Task
+
+if TYPE_CHECKING:
+    from airflow_qianfan.emulator.store import View
+
+ROUTE = Route("/v2/model")
+
+
+@dataclass(kw_only=True)
+class ModelSet(Record):
+    """A model ("my model" in the console) with its versions."""
+
+    kind = "model_set"
+    heading = "Models"
+    columns = ("modelSetId", "modelSetName", "modelType", "modelNames", "createTime")
+
+    name: str
+    model_type: str
+    labels: list[str]
+    modified: float
+    versions_made: int = 0
+
+    def show(self, view: View) -> dict[str, Any]:
+        models = [model for model in view.all(Model) if model.model_set_id == self.id]
+        models.reverse()
+        return {
+            "modelSetId": self.id,
+            "modelSetName": self.name,
+            "modelType": self.model_type,
+            "labels": self.labels,
+            "createTime": china_time(self.created),
+            "modifyTime": china_time(self.modified),
+            "modelIds": [model.id for model in models],
+            "modelNames": [model.name for model in models],
+        }
+
+
+@dataclass(kw_only=True)
+class Model(Record):
+    """A version of a model. ``seconds`` is the time it takes to become ready."""
+
+    kind = "model"
+    heading = "Model versions"
+    columns = ("modelId", "modelName", "model", "status", "createTime")
+
+    model_set_id: str
+    name: str
+    description: str
+    base_model: str
+    application_type: str
+    source: dict[str, Any]
+    seconds: float
+    fails: bool
+
+    def status(self, now: float) -> str:
+        """Return the ``status`` at a time."""
+        if now < self.created + self.seconds:
+            return "Creating"
+        return "Fail" if self.fails else "Ready"
+
+    def show(self, view: View) -> dict[str, Any]:
+        status = self.status(view.now)
+        detail: dict[str, Any] = {
+            "modelSetId": self.model_set_id,
+            "modelId": self.id,
+            "modelName": self.name,
+            "status": status,
+            "model": self.base_model,
+            "sourceInfo": self.source,
+            "createTime": china_time(self.created),
+            "modifyTime": china_time(self.created if status == "Creating" else self.created + self.seconds),
+            "modelApplicationType": self.application_type,
+            "tokenLimitations": {"trivial": {"inputTokens": 8192}},
+            "isSupportDeploy": status == "Ready",
+            "isSupportModelComp": False,
+            "isSupportEvaluation": status == "Ready",
+            "capabilities": [],
+        }
+        if self.description:
+            detail["description"] = self.description
+        return detail
 
 
 class CreateModelSet(Body):
@@ -91,10 +173,11 @@ class CreateModel(Body):
     resource_config: dict[str, Any] | None = None
 
 
+@ROUTE.action("CreateCustomModelSet")
 def create_model_set(call: Call) -> Any:
     request = parse(CreateModelSet, call.body)
-    if any(known.name == request.model_set_name for known in call.store.model_sets.values()):
-        raise ApiError(call.choices.duplicate_name, "A model with this name exists.")
+    if any(known.name == request.model_set_name for known in call.all(ModelSet)):
+        raise call.duplicate("A model with this name exists.")
     model_set = ModelSet(
         id=new_id("am"),
         name=request.model_set_name,
@@ -108,48 +191,39 @@ def create_model_set(call: Call) -> Any:
     return model_set.id
 
 
+@ROUTE.action("DescribeCustomModelSets")
 def describe_model_sets(call: Call) -> Any:
     request = parse(Page, call.body)
-    chosen, info = page(call.seen(call.store.model_sets), request, call.choices.newest_first)
+    chosen, info = page(call.all(ModelSet), request, call.assumptions.newest_first)
     rows = []
     for model_set in chosen:
-        row = _model_set_row(call, model_set)
+        row = model_set.show(call)
         rows.append({**row, "modelCount": len(row["modelIds"])})
     return {"customModelSetList": rows, "pageInfo": info}
 
 
+@ROUTE.action("DescribeModelSet")
 def describe_model_set(call: Call) -> Any:
     request = parse(ModelSetKey, call.body)
     if request.model_set_id is not None:
-        model_set = call.find(call.store.model_sets, "modelSetId", request.model_set_id)
+        model_set = call.find(ModelSet, "modelSetId", request.model_set_id)
     elif request.model_set_name is not None:
-        by_name = {known.name: known for known in call.store.model_sets.values()}
-        model_set = call.find(by_name, "modelSetName", request.model_set_name)
+        named = [known for known in call.all(ModelSet) if known.name == request.model_set_name]
+        call.ids["modelSetName"] = request.model_set_name
+        if not named:
+            raise call.missing("modelSetName")
+        (model_set,) = named
         call.ids["modelSetId"] = model_set.id
     else:
         raise bad_parameter("modelSetId")
-    return {**_model_set_row(call, model_set), "source": "UserCreate"}
+    return {**model_set.show(call), "source": "UserCreate"}
 
 
-def _model_set_row(call: Call, model_set: ModelSet) -> dict[str, Any]:
-    models = [model for model in call.seen(call.store.models) if model.model_set_id == model_set.id]
-    models.reverse()
-    return {
-        "modelSetId": model_set.id,
-        "modelSetName": model_set.name,
-        "modelType": model_set.model_type,
-        "labels": model_set.labels,
-        "createTime": china_time(model_set.created),
-        "modifyTime": china_time(model_set.modified),
-        "modelIds": [model.id for model in models],
-        "modelNames": [model.name for model in models],
-    }
-
-
+@ROUTE.action("DeleteModelSet")
 def delete_model_set(call: Call) -> Any:
-    model_set = call.find(call.store.model_sets, "modelSetId", parse(ModelSetId, call.body).model_set_id)
-    models = [model for model in call.store.models.values() if model.model_set_id == model_set.id]
-    if models and call.choices.delete_model_set_with_models == "refuse":
+    model_set = call.find(ModelSet, "modelSetId", parse(ModelSetId, call.body).model_set_id)
+    models = [model for model in call.all(Model) if model.model_set_id == model_set.id]
+    if models and call.assumptions.delete_model_set_with_models == "refuse":
         raise call.wrong_state("The model still has versions.")
     for model in models:
         call.remove(model)
@@ -158,6 +232,7 @@ def delete_model_set(call: Call) -> Any:
     return {}
 
 
+@ROUTE.action("CreateCustomModel")
 def create_model(call: Call) -> Any:
     request = parse(CreateModel, call.body)
     meta = request.train_meta if request.source_type == "Train" else request.import_meta
@@ -165,7 +240,7 @@ def create_model(call: Call) -> Any:
         raise bad_parameter("trainMeta" if request.source_type == "Train" else "importMeta")
     if isinstance(meta, ImportMeta) and meta.chat_conf is not None and meta.custom_spec is not None:
         raise bad_parameter("customSpec")
-    model_set = call.find(call.store.model_sets, "modelSetId", request.model_set_id)
+    model_set = call.find(ModelSet, "modelSetId", request.model_set_id)
     if isinstance(meta, TrainMeta):
         base_model, application_type, source = _training_result(call, model_set, meta)
     else:
@@ -201,7 +276,7 @@ def _training_result(call: Call, model_set: ModelSet, meta: TrainMeta) -> tuple[
     """
     if meta.step is not None and meta.checkpoint_step not in (None, meta.step):
         raise bad_parameter("checkpointStep")
-    task = call.find(call.store.tasks, "taskId", meta.task_id)
+    task = call.find(Task, "taskId", meta.task_id)
     if task.status(call.now) != "Done":
         raise call.wrong_state("The task is not done.")
     steps = [checkpoint["step"] for checkpoint in task.checkpoints()]
@@ -209,56 +284,23 @@ def _training_result(call: Call, model_set: ModelSet, meta: TrainMeta) -> tuple[
     if step is not None and step not in steps:
         raise bad_parameter("step" if meta.checkpoint_step is None else "checkpointStep")
     source = {"taskId": task.id, "checkpointStep": steps[-1] if step is None else step}
-    versions = [model for model in call.store.models.values() if model.model_set_id == model_set.id]
-    if call.choices.publish_twice == "refuse" and any(
+    versions = [model for model in call.all(Model) if model.model_set_id == model_set.id]
+    if call.assumptions.publish_twice == "refuse" and any(
         source.items() <= old.source.items() for old in versions
     ):
         raise call.wrong_state("This training result is already published.")
     application_type = "chat" if task.text_generation else "Text-to-Image"
-    return call.store.jobs[task.job_id].model, application_type, source
+    return task.job(call).model, application_type, source
 
 
+@ROUTE.action("DescribeModel", shows_state=True)
 def describe_model(call: Call) -> Any:
-    model = call.find(call.store.models, "modelId", parse(ModelId, call.body).model_id)
-    return model_detail(model, call.now)
+    model = call.find(Model, "modelId", parse(ModelId, call.body).model_id)
+    return model.show(call)
 
 
-def model_detail(model: Model, now: float) -> dict[str, Any]:
-    """Return a model as its detail action shows it at a time."""
-    status = model.status(now)
-    detail: dict[str, Any] = {
-        "modelSetId": model.model_set_id,
-        "modelId": model.id,
-        "modelName": model.name,
-        "status": status,
-        "model": model.base_model,
-        "sourceInfo": model.source,
-        "createTime": china_time(model.created),
-        "modifyTime": china_time(model.created if status == "Creating" else model.created + model.seconds),
-        "modelApplicationType": model.application_type,
-        "tokenLimitations": {"trivial": {"inputTokens": 8192}},
-        "isSupportDeploy": status == "Ready",
-        "isSupportModelComp": False,
-        "isSupportEvaluation": status == "Ready",
-        "capabilities": [],
-    }
-    if model.description:
-        detail["description"] = model.description
-    return detail
-
-
+@ROUTE.action("DeleteModel")
 def delete_model(call: Call) -> Any:
-    model = call.find(call.store.models, "modelId", parse(ModelId, call.body).model_id)
+    model = call.find(Model, "modelId", parse(ModelId, call.body).model_id)
     call.remove(model)
     return {}
-
-
-ACTIONS: dict[str, Action] = {
-    "CreateCustomModelSet": create_model_set,
-    "DescribeCustomModelSets": describe_model_sets,
-    "DescribeModelSet": describe_model_set,
-    "DeleteModelSet": delete_model_set,
-    "CreateCustomModel": create_model,
-    "DescribeModel": describe_model,
-    "DeleteModel": delete_model,
-}

@@ -12,12 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from airflow_qianfan.emulator.answers import Registration, Result
+from airflow_qianfan.emulator.assumptions import Assumptions
 from airflow_qianfan.emulator.auth import Credentials
-from airflow_qianfan.emulator.choices import Choices
+from airflow_qianfan.emulator.backend import Backend
 from airflow_qianfan.emulator.faults import Fault
-from airflow_qianfan.emulator.finetuning import job_row, task_detail
-from airflow_qianfan.emulator.model import model_detail
-from airflow_qianfan.emulator.service import Service
+from airflow_qianfan.emulator.records import Record
 from airflow_qianfan.emulator.store import Store
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class QianfanEmulator:
     :param state: file that keeps everything over a restart; without it all is forgotten.
     :param host: address to listen on. The administration is open to all who reach it.
     :param port: port to listen on; 0 for a free one.
-    :param choices: answers where the documents of the service leave them open.
+    :param assumptions: behaviour that the documents of the service leave open.
     :param clock: returns the time in seconds since the epoch.
     """
 
@@ -62,7 +62,7 @@ class QianfanEmulator:
         state: str | Path | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
-        choices: Choices | None = None,
+        assumptions: Assumptions | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if model_seconds is None:
@@ -72,10 +72,10 @@ class QianfanEmulator:
         self.session_token = session_token
         self.host = host
         self.port = port
-        self._service = Service(
+        self._backend = Backend(
             Store(Path(state) if state is not None else None, clock),
             Credentials(access_key, secret_key, session_token, dict(read_only_keys or {})),
-            choices or Choices(),
+            assumptions or Assumptions(),
             task_seconds,
             model_seconds,
         )
@@ -133,13 +133,13 @@ class QianfanEmulator:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         listener = socket.create_server((self.host, self.port), family=family, backlog=512)
         try:
-            self._service.store.open()
+            self._backend.store.open()
         except BaseException:
             listener.close()
             raise
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
-            create_app(self._service, connections),
+            create_app(self._backend, connections),
             http=Protocol,
             loop="asyncio",
             ws="none",
@@ -177,7 +177,7 @@ class QianfanEmulator:
         self._server.should_exit = True
         self._loop.call_soon_threadsafe(self._cut_connections)
         self._thread.join(_STOP_SECONDS)
-        self._service.store.close()
+        self._backend.store.close()
         self._server = self._thread = self._loop = None
 
     def _cut_connections(self) -> None:
@@ -211,34 +211,51 @@ class QianfanEmulator:
         ``status`` (None if the connection was cut), ``code`` of a refusal, ``outcome`` (ok, refused, fault),
         ``ids``, ``effect`` (whether something changed) and ``fault`` (its kind).
         """
-        with self._service.lock:
-            return [dict(entry) for entry in self._service.store.journal]
+        with self._backend.lock:
+            return [dict(entry) for entry in self._backend.store.journal]
 
     @property
     def jobs(self) -> list[dict[str, Any]]:
         """All jobs as the service shows them, each with the ``request`` that created it, oldest first."""
-        with self._service.lock:
-            return [{**job_row(job), "request": job.request} for job in self._service.store.jobs.values()]
+        return self.objects("job")
 
     @property
     def tasks(self) -> list[dict[str, Any]]:
         """All tasks as the service shows them, each with the ``request`` that created it, oldest first."""
-        store = self._service.store
-        with self._service.lock:
-            return [
-                {**task_detail(task, store.jobs[task.job_id], store.now()), "request": task.request}
-                for task in store.tasks.values()
-            ]
+        return self.objects("task")
 
     @property
     def models(self) -> list[dict[str, Any]]:
         """All models as the service shows them, each with the ``request`` that created it, oldest first."""
-        store = self._service.store
-        with self._service.lock:
-            return [
-                {**model_detail(model, store.now()), "request": model.request}
-                for model in store.models.values()
-            ]
+        return self.objects("model")
+
+    def objects(self, kind: str) -> list[dict[str, Any]]:
+        """Return all objects of a kind as the service shows them, each with its ``request``, oldest first.
+
+        :param kind: ``job``, ``task``, ``model_set`` or ``model``.
+        :raises ValueError: if there is no such kind.
+        """
+        if kind not in Record.kinds:
+            raise ValueError(f"there is no kind {kind!r}; there are {', '.join(sorted(Record.kinds))}")
+        with self._backend.lock:
+            view = self._backend.view()
+            records = view.all(Record.kinds[kind])
+            return [{**record.show(view), "request": record.request} for record in records]
+
+    def answer(self, route: str, action: str, result: Result) -> None:
+        """Register the answer of an Action that the emulator does not know, or replace its own.
+
+        The call must still be signed, is noted in the journal, and can be hit by faults.
+
+        :param route: path of the API, such as ``/v2/dataset``.
+        :param action: name of the Action.
+        :param result: ``result`` of the answer: a JSON value, or a function that makes it from the body of
+            the call. The function may raise ``ApiError``, and is called by the thread of the HTTP server.
+        :raises ValueError: if one of them is not what it should be.
+        """
+        registration = Registration(route=route, action=action, result=result)
+        with self._backend.lock:
+            self._backend.answers.add(registration)
 
     def fail_next(self, action: str = "*", *, kind: str, count: int | None = 1, **options: Any) -> None:
         """Order a fault; the members of ``Fault`` in ``emulator/faults.py`` are the options.
@@ -250,21 +267,19 @@ class QianfanEmulator:
         :raises ValueError: if there is no such fault, or it could never hit.
         """
         fault = Fault.model_validate({"action": action, "kind": kind, "count": count, **options})
-        with self._service.lock:
-            self._service.faults.add(fault)
+        with self._backend.lock:
+            self._backend.faults.add(fault)
 
     def clear_faults(self) -> None:
         """Drop all ordered faults."""
-        with self._service.lock:
-            self._service.faults.clear()
+        with self._backend.lock:
+            self._backend.faults.clear()
 
     def advance(self, seconds: float) -> None:
         """Move the clock of the service forward. Signatures are still checked by the real clock."""
-        with self._service.lock:
-            self._service.store.advance(seconds)
+        with self._backend.lock:
+            self._backend.store.advance(seconds)
 
     def reset(self) -> None:
-        """Forget all objects, the journal, the moved clock and the ordered faults."""
-        with self._service.lock:
-            self._service.store.reset()
-            self._service.faults.clear()
+        """Forget all objects, the journal, the moved clock, ordered faults and registered answers."""
+        self._backend.reset()

@@ -6,11 +6,11 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from airflow_qianfan.emulator.records import Job, Model, ModelSet, Record, Task
+from airflow_qianfan.emulator.records import Record
 
 _VERSION = 1
 _SCHEMA = """
@@ -20,7 +20,8 @@ CREATE TABLE clock (offset REAL);
 INSERT INTO clock VALUES (0);
 """
 _MAX_OFFSET = 100 * 365 * 86400
-_CLASSES: dict[str, type[Record]] = {cls.kind: cls for cls in (Job, Task, ModelSet, Model)}
+
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 class StateError(Exception):
@@ -45,12 +46,13 @@ class Store:
         self._clear_memory()
 
     def _clear_memory(self) -> None:
-        self.jobs: dict[str, Job] = {}
-        self.tasks: dict[str, Task] = {}
-        self.model_sets: dict[str, ModelSet] = {}
-        self.models: dict[str, Model] = {}
+        self._tables: dict[str, dict[str, Record]] = {}
         self.journal: list[dict[str, Any]] = []
         self.offset = 0.0
+
+    def table(self, cls: type[RecordT]) -> dict[str, RecordT]:
+        """Return all records of one kind by their ids, oldest first. ``put`` and ``remove`` change them."""
+        return cast("dict[str, RecordT]", self._tables.setdefault(cls.kind, {}))
 
     def now(self) -> float:
         """Return the time of the service, in seconds since the epoch: the clock plus what it was advanced."""
@@ -71,7 +73,7 @@ class Store:
             raise StateError(f"cannot open the state file {self.path}: {error}") from None
         try:
             self._load(connection)
-        except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
+        except (sqlite3.Error, ValueError, TypeError) as error:
             connection.close()
             reason = "another process uses it" if "locked" in str(error) else str(error)
             raise StateError(f"cannot use the state file {self.path}: {reason}") from None
@@ -95,8 +97,8 @@ class Store:
             raise ValueError("it is damaged")
         self._clear_memory()
         for kind, data in connection.execute("SELECT kind, data FROM record ORDER BY rowid"):
-            record = _CLASSES[kind](**json.loads(data))
-            self._table(record)[record.id] = record
+            record = _read(kind, data)
+            self.table(type(record))[record.id] = record
         rows = connection.execute("SELECT data FROM journal ORDER BY seq")
         self.journal = [json.loads(data) for (data,) in rows]
         (self.offset,) = connection.execute("SELECT offset FROM clock").fetchone()
@@ -109,13 +111,13 @@ class Store:
 
     def put(self, record: Record) -> None:
         """Add or change a record; ``commit`` makes it last."""
-        self._table(record)[record.id] = record
+        self.table(type(record))[record.id] = record
         sql = "INSERT INTO record VALUES (?, ?, ?) ON CONFLICT (kind, id) DO UPDATE SET data = excluded.data"
         self._pending.append((sql, (record.kind, record.id, json.dumps(asdict(record)))))
 
     def remove(self, record: Record) -> None:
         """Delete a record; ``commit`` makes it last."""
-        del self._table(record)[record.id]
+        del self.table(type(record))[record.id]
         self._pending.append(("DELETE FROM record WHERE kind = ? AND id = ?", (record.kind, record.id)))
 
     def commit(self, entry: dict[str, Any]) -> None:
@@ -140,15 +142,6 @@ class Store:
         self._pending.append(("UPDATE clock SET offset = 0", ()))
         self._flush()
 
-    def _table(self, record: Record) -> dict[str, Any]:
-        tables: dict[str, dict[str, Any]] = {
-            "job": self.jobs,
-            "task": self.tasks,
-            "model_set": self.model_sets,
-            "model": self.models,
-        }
-        return tables[record.kind]
-
     def _flush(self) -> None:
         statements, self._pending = self._pending, []
         if self._connection is None:
@@ -157,3 +150,39 @@ class Store:
         for sql, values in statements:
             self._connection.execute(sql, values)
         self._connection.execute("COMMIT")
+
+
+@dataclass(kw_only=True)
+class View:
+    """The service at a time.
+
+    :param store: what it remembers.
+    :param now: the time, in seconds since the epoch.
+    :param past: whether that lies back, so that objects which came later are not there.
+    """
+
+    store: Store
+    now: float
+    past: bool = False
+
+    def all(self, cls: type[RecordT]) -> list[RecordT]:
+        """Return the records of one kind, oldest first."""
+        return [record for record in self.store.table(cls).values() if self._exists(record)]
+
+    def get(self, cls: type[RecordT], record_id: str) -> RecordT | None:
+        """Return the record with an id, None if there is none."""
+        record = self.store.table(cls).get(record_id)
+        return record if record is not None and self._exists(record) else None
+
+    def _exists(self, record: Record) -> bool:
+        # Only then: a system clock that is set back must not hide anything.
+        return not self.past or record.created <= self.now
+
+
+def _read(kind: str, data: str) -> Record:
+    if kind not in Record.kinds:
+        raise ValueError(f"it holds objects of the kind {kind!r}, which this version does not know")
+    try:
+        return Record.kinds[kind](**json.loads(data))
+    except TypeError:
+        raise ValueError(f"its objects of the kind {kind!r} have members that this version lacks") from None

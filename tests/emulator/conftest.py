@@ -1,16 +1,17 @@
-"""A service without HTTP and with a clock that stands still, and helpers to call it."""
+"""A service without HTTP and with a clock that stands still, and one with HTTP."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from airflow_qianfan.api.signing import sign
+from airflow_qianfan.emulator import QianfanEmulator
+from airflow_qianfan.emulator.assumptions import Assumptions
 from airflow_qianfan.emulator.auth import Credentials
-from airflow_qianfan.emulator.choices import Choices
+from airflow_qianfan.emulator.backend import ROUTES, Backend, Request
 from airflow_qianfan.emulator.faults import Answer
-from airflow_qianfan.emulator.service import ROUTES, Request, Service
 from airflow_qianfan.emulator.store import Store
 
 ACCESS_KEY = "AKTEST"
@@ -30,16 +31,16 @@ class Clock:
 class Local:
     """Calls a service directly, correctly signed."""
 
-    def __init__(self, choices: Choices | None = None, store: Store | None = None) -> None:
+    def __init__(self, assumptions: Assumptions | None = None, store: Store | None = None) -> None:
         self.clock = Clock()
         self.store = store or Store(clock=self.clock)
         keys = Credentials(ACCESS_KEY, SECRET_KEY, None, {"AKREAD": "SKREAD"})
-        self.service = Service(self.store, keys, choices or Choices(), 100.0, 10.0)
+        self.backend = Backend(self.store, keys, assumptions or Assumptions(), 100.0, 10.0)
 
     def send(
         self, action: str, body: bytes, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY
     ) -> Answer:
-        path = next((path for path, actions in ROUTES.items() if action in actions), b"/v2/finetuning")
+        path = next((path for path, actions in ROUTES.items() if action in actions), "/v2/finetuning")
         query = [("Action", action)]
         headers: list[tuple[bytes, bytes]] = [(b"host", b"localhost:1")]
         authorization = sign(
@@ -53,7 +54,7 @@ class Local:
             signed_headers=["host"],
         )
         headers.append((b"authorization", authorization.encode()))
-        return self.service.answer(Request("POST", path, f"Action={action}".encode(), headers, body))
+        return self.backend.answer(Request("POST", path.encode(), f"Action={action}".encode(), headers, body))
 
     def call(self, action: str, **body: Any) -> tuple[int | None, dict[str, Any]]:
         answer = self.send(action, json.dumps(body).encode())
@@ -99,3 +100,9 @@ def local() -> Local:
 @pytest.fixture
 def make_local() -> Callable[..., Local]:
     return Local
+
+
+@pytest.fixture
+def emulator() -> Iterator[QianfanEmulator]:
+    with QianfanEmulator(task_seconds=100) as running:
+        yield running

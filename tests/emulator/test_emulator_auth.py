@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_qianfan.api.signing import canonical_time, sign
+from airflow_qianfan.emulator.assumptions import Assumptions
 from airflow_qianfan.emulator.auth import Credentials, authenticate
-from airflow_qianfan.emulator.choices import ApiError, Choices
-from airflow_qianfan.emulator.service import Request
+from airflow_qianfan.emulator.backend import Request
+from airflow_qianfan.emulator.errors import ApiError
 
 NOW = 1_705_398_515.0
 KEYS = Credentials("AKTEST", "SKTEST", None, {"AKREAD": "SKREAD"})
@@ -51,8 +52,10 @@ def signed(
     return [*headers, (b"authorization", f"{prefix}/{names or ''}/{digest}".encode())]
 
 
-def check(headers, *, keys=KEYS, choices=None, now=NOW, method="POST", path=b"/v2/model", query=QUERY) -> str:
-    return authenticate(keys, choices or Choices(), method, path, query, headers, now)
+def check(
+    headers, *, keys=KEYS, assumptions=None, now=NOW, method="POST", path=b"/v2/model", query=QUERY
+) -> str:
+    return authenticate(keys, assumptions or Assumptions(), method, path, query, headers, now)
 
 
 def refusal(headers, **more) -> ApiError:
@@ -106,7 +109,7 @@ def test_wrong_key_and_wrong_secret_answer_with_the_strings_of_the_service():
     error = refusal(signed(key="AKOTHER"))
     assert (error.refusal.status, error.refusal.code) == (400, "InvalidAccessKeyId")
     assert error.headers["X-Bce-Error-Message"] == "NotFound, cause: Could not find credential."
-    error = refusal(signed(secret="SKOTHER"), choices=Choices(auth_status=403))
+    error = refusal(signed(secret="SKOTHER"), assumptions=Assumptions(auth_status=403))
     assert (error.refusal.status, error.refusal.code) == (403, "SignatureDoesNotMatch")
     text = "SignatureDoesNotMatch, cause: Fail to authn user: Signature does not match"
     assert error.headers == {"X-Bce-Error-Code": "IamSignatureInvalid", "X-Bce-Error-Message": text}
@@ -190,9 +193,13 @@ def test_signature_in_the_query_string_is_not_supported():
     assert code(signed(), query=QUERY + b"&Authorizatio%6e=x") == "InvalidHTTPAuthHeader"
 
 
-def test_skew_and_longest_validity_are_choices():
-    assert code(signed(time=NOW + 11), choices=Choices(future_skew_seconds=10)) == "RequestTimeTooSkewed"
-    assert check(signed(expiration=200000), choices=Choices(max_expiration_seconds=200000)) == "AKTEST"
+def test_skew_and_longest_validity_are_assumptions():
+    assert (
+        code(signed(time=NOW + 11), assumptions=Assumptions(future_skew_seconds=10)) == "RequestTimeTooSkewed"
+    )
+    assert (
+        check(signed(expiration=200000), assumptions=Assumptions(max_expiration_seconds=200000)) == "AKTEST"
+    )
 
 
 def test_session_token_must_match():
@@ -273,7 +280,7 @@ MUTANTS = int(6000 * float(os.environ.get("QIANFAN_FUZZ", "1")))
 
 def answer_of(local, method: str, path: bytes, query: bytes, headers) -> tuple[int | None, str]:
     """Send a request to a whole service; return status and code of the answer."""
-    answer = local.service.answer(Request(method, path, query, list(headers), b'{"modelId": "amv-1"}'))
+    answer = local.backend.answer(Request(method, path, query, list(headers), b'{"modelId": "amv-1"}'))
     return answer.status, json.loads(answer.body)["code"]
 
 

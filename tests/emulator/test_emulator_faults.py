@@ -3,10 +3,11 @@ import json
 import pytest
 
 from airflow_qianfan.emulator.faults import Fault
+from airflow_qianfan.emulator.training import Job
 
 
 def order(local, kind, action="*", **options):
-    local.service.faults.add(Fault(kind=kind, action=action, **options))
+    local.backend.faults.add(Fault(kind=kind, action=action, **options))
 
 
 def last(local):
@@ -21,7 +22,7 @@ def test_server_error_has_no_body_and_no_effect(local):
     order(local, "server_error", status=503, retry_after=2)
     answer = raw(local, "CreateFineTuningJob", b'{"name": "ab", "model": "m", "trainMode": "SFT"}')
     assert (answer.status, answer.body, answer.headers["Retry-After"]) == (503, b"", "2")
-    assert local.store.jobs == {}
+    assert local.store.table(Job) == {}
     entry = last(local)
     assert (entry["outcome"], entry["fault"], entry["effect"]) == ("fault", "server_error", False)
     assert raw(local).status == 200
@@ -38,7 +39,7 @@ def test_probability_hits_about_that_share_and_never_ends(local):
     order(local, "server_error", count=None, probability=0.3)
     hits = sum(raw(local).status == 500 for _ in range(1000))
     assert 200 < hits < 400
-    local.service.faults.clear()
+    local.backend.faults.clear()
     order(local, "server_error", count=None, probability=0)
     assert raw(local).status == 200
 
@@ -83,7 +84,7 @@ def test_lost_answer_and_effect_carry_the_action_out(local):
     assert raw(local, "CreateFineTuningJob", body % b"two").status == 500
     order(local, "reset")
     assert raw(local, "CreateFineTuningJob", body % b"three").status is None
-    assert {job.name for job in local.store.jobs.values()} == {"one", "two"}
+    assert {job.name for job in local.store.table(Job).values()} == {"one", "two"}
 
 
 def test_timeout_holds_the_real_answer(local):
@@ -118,7 +119,7 @@ def test_faults_of_an_answer_wait_for_an_action_that_shows_it(local):
     order(local, "unknown_status")
     order(local, "stale")
     local.job()
-    assert len(local.service.faults.orders) == 2
+    assert len(local.backend.faults.orders) == 2
 
 
 def test_stale_shows_the_past(local):
@@ -159,4 +160,4 @@ def test_unsigned_call_uses_up_no_fault(local):
 )
 def test_fault_that_could_never_hit_is_refused(local, options):
     with pytest.raises(ValueError, match=r"cannot hit|validation error"):
-        local.service.faults.add(Fault.model_validate(options))
+        local.backend.faults.add(Fault.model_validate(options))

@@ -5,7 +5,9 @@ import re
 
 import pytest
 
-from airflow_qianfan.emulator.choices import Choices, Refusal
+from airflow_qianfan.emulator.assumptions import Assumptions
+from airflow_qianfan.emulator.errors import Refusal
+from airflow_qianfan.emulator.training import Job, Task
 
 
 def detail(local, task_id):
@@ -57,7 +59,7 @@ def test_request_id_is_a_uuid_and_also_a_header(local):
 def test_job_with_a_bad_member_is_refused_by_name(local, change, member):
     body = {"name": "nightly", "model": "ERNIE-Speed-8K", "trainMode": "SFT", **change}
     assert local.bad_member("CreateFineTuningJob", **body) == member
-    assert local.store.jobs == {}
+    assert local.store.table(Job) == {}
 
 
 def test_name_lengths_count_characters_and_unknown_members_are_ignored(local):
@@ -127,8 +129,8 @@ def test_bad_paging_is_refused(local):
     assert local.bad_member("DescribeFineTuningJobs", pageReverse="yes") == "pageReverse"
 
 
-def test_newest_first_is_a_choice(make_local):
-    local = make_local(Choices(newest_first=True))
+def test_newest_first_is_an_assumption(make_local):
+    local = make_local(Assumptions(newest_first=True))
     ids = [local.job("one"), local.job("two")]
     assert [row["jobId"] for row in local.ok("DescribeFineTuningJobs")["jobList"]] == ids[::-1]
     reverse = local.ok("DescribeFineTuningJobs", pageReverse=True)["jobList"]
@@ -258,7 +260,7 @@ def test_task_with_a_bad_member_is_refused_by_name(local, change, member):
         **change,
     }
     assert local.bad_member("CreateFineTuningTask", **body) == member
-    assert local.store.tasks == {}
+    assert local.store.table(Task) == {}
 
 
 def test_task_needs_a_job(local):
@@ -306,8 +308,8 @@ def test_list_of_tasks_has_the_documented_members(local):
     assert local.refused("DescribeFineTuningTasks", jobId="job-1") == (404, "NoSuchKey")
 
 
-def test_progress_in_lists_is_a_choice(make_local):
-    local = make_local(Choices(task_list_has_progress=True))
+def test_progress_in_lists_is_an_assumption(make_local):
+    local = make_local(Assumptions(task_list_has_progress=True))
     job_id = local.job()
     local.task(job_id)
     local.clock.time += 50
@@ -326,28 +328,28 @@ def test_stop_ends_a_waiting_or_running_task(local, age):
     assert detail(local, task_id) == stopped
 
 
-@pytest.mark.parametrize(("choice", "expected"), [("error", 404), ("false", 200)])
-def test_stop_of_an_unknown_task_is_a_choice(make_local, choice, expected):
-    local = make_local(Choices(stop_unknown_task=choice))
+@pytest.mark.parametrize(("assumption", "expected"), [("error", 404), ("false", 200)])
+def test_stop_of_an_unknown_task_is_an_assumption(make_local, assumption, expected):
+    local = make_local(Assumptions(stop_unknown_task=assumption))
     status, answer = local.call("StopFineTuningTask", taskId="task-000000000000")
     assert status == expected
-    assert answer.get("result", "none") == (False if choice == "false" else "none")
+    assert answer.get("result", "none") == (False if assumption == "false" else "none")
 
 
-@pytest.mark.parametrize("choice", ["error", "false", "true"])
-def test_stop_of_a_done_task_is_a_choice_and_changes_nothing(make_local, choice):
-    local = make_local(Choices(stop_finished_task=choice, wrong_state=Refusal(409, "Ended")))
+@pytest.mark.parametrize("assumption", ["error", "false", "true"])
+def test_stop_of_a_done_task_is_an_assumption_and_changes_nothing(make_local, assumption):
+    local = make_local(Assumptions(stop_finished_task=assumption, wrong_state=Refusal(409, "Ended")))
     task_id = local.done_task()
     status, answer = local.call("StopFineTuningTask", taskId=task_id)
-    if choice == "error":
+    if assumption == "error":
         assert (status, answer["code"]) == (409, "Ended")
     else:
-        assert (status, answer["result"]) == (200, choice == "true")
+        assert (status, answer["result"]) == (200, assumption == "true")
     assert detail(local, task_id)["runStatus"] == "Done"
 
 
 def test_stop_may_take_a_while(make_local):
-    local = make_local(Choices(stop_delay_seconds=5))
+    local = make_local(Assumptions(stop_delay_seconds=5))
     task_id = local.task(local.job())
     local.clock.time += 50
     assert local.ok("StopFineTuningTask", taskId=task_id) is True
@@ -358,15 +360,15 @@ def test_stop_may_take_a_while(make_local):
     assert detail(local, task_id)["runStatus"] == "Stopped"
 
 
-@pytest.mark.parametrize("choice", ["refuse", "allow"])
-def test_delete_of_something_running_is_a_choice(make_local, choice):
-    local = make_local(Choices(delete_running_task=choice, delete_job_with_running_tasks=choice))
+@pytest.mark.parametrize("assumption", ["refuse", "allow"])
+def test_delete_of_something_running_is_an_assumption(make_local, assumption):
+    local = make_local(Assumptions(delete_running_task=assumption, delete_job_with_running_tasks=assumption))
     job_id = local.job()
     first, second = local.task(job_id), local.task(job_id)
-    expected = 200 if choice == "allow" else 400
+    expected = 200 if assumption == "allow" else 400
     assert local.call("DeleteFineTuningTask", taskId=first)[0] == expected
     assert local.call("DeleteFineTuningJob", jobId=job_id)[0] == expected
-    assert (second in local.store.tasks) == (choice == "refuse")
+    assert (second in local.store.table(Task)) == (assumption == "refuse")
 
 
 def test_delete_of_a_job_takes_its_done_tasks_along(local):
@@ -374,7 +376,7 @@ def test_delete_of_a_job_takes_its_done_tasks_along(local):
     job_id = detail(local, task_id)["jobId"]
     assert local.ok("DeleteFineTuningJob", jobId=job_id) is True
     assert local.refused("DescribeFineTuningTask", taskId=task_id) == (404, "NoSuchKey")
-    assert local.service.store.journal[-2]["ids"] == {"jobId": job_id, "taskIds": [task_id]}
+    assert local.store.journal[-2]["ids"] == {"jobId": job_id, "taskIds": [task_id]}
     assert local.refused("DeleteFineTuningJob", jobId=job_id) == (404, "NoSuchKey")
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_qianfan.emulator.service import ROUTES
+from airflow_qianfan.emulator.backend import ROUTES
+from airflow_qianfan.emulator.records import Record
 
 ACTIONS = [action for actions in ROUTES.values() for action in actions]
 MEMBERS = [
@@ -49,8 +50,7 @@ def lived_in(local):
 @settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_json_body_is_answered_as_documented(lived_in, data):
-    store = lived_in.store
-    ids = [*store.jobs, *store.tasks, *store.model_sets, *store.models]
+    ids = [record_id for kind in Record.kinds.values() for record_id in lived_in.store.table(kind)]
     leaves = st.one_of(
         st.none(),
         st.booleans(),

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from airflow_qianfan.emulator.choices import Choices
+from airflow_qianfan.emulator.assumptions import Assumptions
+from airflow_qianfan.emulator.model import Model
 
 IMPORT = {
     "bucket": "b",
@@ -137,7 +138,7 @@ def test_bad_checkpoint_is_refused(local, meta, member):
         "trainMeta": {"taskId": local.done_task(), **meta},
     }
     assert local.bad_member("CreateCustomModel", **body) == member
-    assert local.store.models == {}
+    assert local.store.table(Model) == {}
 
 
 def test_only_a_done_task_can_be_published(local):
@@ -151,8 +152,8 @@ def test_only_a_done_task_can_be_published(local):
     assert local.refused("CreateCustomModel", **{**body, "modelSetId": "am-1"}) == (404, "NoSuchKey")
 
 
-def test_publishing_twice_is_a_choice(make_local):
-    local = make_local(Choices(publish_twice="refuse"))
+def test_publishing_twice_is_an_assumption(make_local):
+    local = make_local(Assumptions(publish_twice="refuse"))
     task_id, model_set_id = local.done_task(), local.model_set()
     publish(local, model_set_id, task_id)
     body = {"modelSetId": model_set_id, "sourceType": "Train", "trainMeta": {"taskId": task_id}}
@@ -261,8 +262,8 @@ def test_models_and_sets_are_deleted(local):
     assert local.refused("DeleteModel", modelId=second) == (404, "NoSuchKey")
 
 
-def test_deleting_a_set_with_versions_is_a_choice(make_local):
-    local = make_local(Choices(delete_model_set_with_models="refuse"))
+def test_deleting_a_set_with_versions_is_an_assumption(make_local):
+    local = make_local(Assumptions(delete_model_set_with_models="refuse"))
     model_set_id = local.model_set()
     publish(local, model_set_id, local.done_task())
     assert local.refused("DeleteModelSet", modelSetId=model_set_id) == (400, "InvalidStatus")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
-from airflow_qianfan.emulator import Choices
+from airflow_qianfan.emulator import Assumptions
 from airflow_qianfan.exceptions import QianfanTerminalStateError
 
 EXAMPLES = Path(__file__).parents[2] / "dags_examples"
@@ -88,7 +88,7 @@ def old_and_new(start_emulator, service):
     emulator = start_emulator(
         task_seconds=100 * DAY,
         clock=lambda: time.time() - 40 * DAY,
-        choices=Choices(future_skew_seconds=int(50 * DAY), delete_job_with_running_tasks="refuse"),
+        assumptions=Assumptions(future_skew_seconds=int(50 * DAY), delete_job_with_running_tasks="refuse"),
     )
     service.job("train_a_empty")
     service.task("train_a_running")

@@ -64,7 +64,7 @@ def test_what_others_import_unasked_loads_nothing_else(code, own):
 @pytest.mark.parametrize(
     "code",
     [
-        "from airflow_qianfan.emulator import Choices, QianfanEmulator, Refusal, StateError",
+        "from airflow_qianfan.emulator import Assumptions, QianfanEmulator, Refusal, StateError",
         "import airflow_qianfan.emulator.__main__",
         "from airflow_qianfan.api.signing import sign, BceV1Auth",
     ],

@@ -12,16 +12,21 @@ from typing import Any
 from airflow_qianfan.api.signing import parse_query
 from airflow_qianfan.emulator import finetuning, model
 from airflow_qianfan.emulator.actions import Action, Call, parse_json
+from airflow_qianfan.emulator.answers import Answers
+from airflow_qianfan.emulator.assumptions import Assumptions
 from airflow_qianfan.emulator.auth import Credentials, Headers, authenticate
-from airflow_qianfan.emulator.choices import ApiError, Choices, Refusal
+from airflow_qianfan.emulator.errors import ApiError, Refusal
 from airflow_qianfan.emulator.faults import KEEPS_ANSWER, Answer, Fault, Faults, change_result, fault_answer
-from airflow_qianfan.emulator.store import Store
+from airflow_qianfan.emulator.store import Store, View
 
 logger = logging.getLogger("airflow_qianfan.emulator")
 
-ROUTES: dict[bytes, dict[str, Action]] = {
-    b"/v2/finetuning": finetuning.ACTIONS,
-    b"/v2/model": model.ACTIONS,
+ROUTES: dict[str, dict[str, Action]] = {
+    route.path: route.actions
+    for route in (
+        finetuning.ROUTE,
+        model.ROUTE,
+    )
 }
 _MAX_LOGGED = 64
 
@@ -42,12 +47,12 @@ class Request:
     body: bytes | None
 
 
-class Service:
+class Backend:
     """All of the emulator but HTTP. Its methods may be called from any thread.
 
     :param store: where the state is kept.
     :param credentials: the known keys.
-    :param choices: what the documents leave open.
+    :param assumptions: what the documents leave open.
     :param task_seconds: how long a new fine-tuning task takes.
     :param model_seconds: how long a new model takes to become ready.
     """
@@ -56,16 +61,17 @@ class Service:
         self,
         store: Store,
         credentials: Credentials,
-        choices: Choices,
+        assumptions: Assumptions,
         task_seconds: float,
         model_seconds: float,
     ) -> None:
         self.store = store
         self.credentials = credentials
-        self.choices = choices
+        self.assumptions = assumptions
         self.task_seconds = task_seconds
         self.model_seconds = model_seconds
-        self.faults = Faults(frozenset(name for actions in ROUTES.values() for name in actions))
+        self.answers = Answers()
+        self.faults = Faults(self._actions)
         self.lock = threading.RLock()
 
     def answer(self, request: Request) -> Answer:
@@ -100,9 +106,23 @@ class Service:
         _log(entry)
         return answer
 
+    def view(self) -> View:
+        """Return the service as it is now."""
+        return View(store=self.store, now=self.store.now())
+
+    def reset(self) -> None:
+        """Forget all objects, the journal, the moved clock, and what a test ordered or registered."""
+        with self.lock:
+            self.store.reset()
+            self.faults.clear()
+            self.answers.clear()
+
+    def _actions(self) -> list[Action]:
+        return [*self.answers, *(action for actions in ROUTES.values() for action in actions.values())]
+
     def _act(self, request: Request, entry: dict[str, Any]) -> Answer:
         action = self._admit(request, entry["action"])
-        fault = self.faults.take(entry["action"])
+        fault = self.faults.take(action)
         entry["fault"] = fault.kind if fault else None
         if fault is None or fault.takes_effect:
             answer = self._run(action, request, fault, entry)
@@ -113,17 +133,18 @@ class Service:
 
     def _admit(self, request: Request, name: str) -> Action:
         """Check everything about a request but its JSON, and return its action."""
-        choices = self.choices
-        actions = ROUTES.get(request.path)
-        if actions is None:
-            raise ApiError(choices.unknown_route, "There is no such path.")
+        assumptions = self.assumptions
+        route = request.path.decode("latin-1")
+        if route not in ROUTES and route not in self.answers.routes():
+            raise ApiError(assumptions.unknown_route, _unknown(route, name))
         if request.method != "POST":
-            raise ApiError(choices.wrong_method, "The method must be POST.")
+            raise ApiError(assumptions.wrong_method, "The method must be POST.")
         if request.body is None:
-            raise ApiError(choices.too_large, f"The body is larger than {choices.max_body_bytes} bytes.")
+            limit = assumptions.max_body_bytes
+            raise ApiError(assumptions.too_large, f"The body is larger than {limit} bytes.")
         access_key = authenticate(
             self.credentials,
-            choices,
+            assumptions,
             request.method,
             request.path,
             request.query,
@@ -131,11 +152,12 @@ class Service:
             # Signatures follow the real clock, because clients do not know of an advanced one.
             self.store.clock(),
         )
-        if name not in actions:
-            raise ApiError(choices.unknown_action, "There is no such action on this path.")
-        if not name.startswith("Describe") and not self.credentials.may_write(access_key):
+        action = self.answers.find(route, name) or ROUTES.get(route, {}).get(name)
+        if action is None:
+            raise ApiError(assumptions.unknown_action, _unknown(route, name))
+        if not action.reads and not self.credentials.may_write(access_key):
             raise ApiError(Refusal(403, "AccessDenied"), "The key may only read.")
-        return actions[name]
+        return action
 
     def _run(self, action: Action, request: Request, fault: Fault | None, entry: dict[str, Any]) -> Answer:
         past = fault is not None and fault.kind == "stale"
@@ -143,14 +165,14 @@ class Service:
             body={},
             store=self.store,
             now=self.store.now() - (fault.seconds if fault is not None and past else 0.0),
-            choices=self.choices,
+            assumptions=self.assumptions,
             task_seconds=self.task_seconds,
             model_seconds=self.model_seconds,
             past=past,
         )
         try:
             call.body = parse_json(request.body or b"")
-            result = action(call)
+            result = action.run(call)
         except ApiError as error:
             answer = _refusal(error, entry)
         else:
@@ -171,6 +193,18 @@ def _action_name(query: bytes) -> str:
     """
     names = [value for name, value in parse_query(query) if name == b"Action"]
     return names[0].decode(errors="replace")[:_MAX_LOGGED] if len(names) == 1 else ""
+
+
+def _unknown(route: str, name: str) -> str:
+    """Return what to say about an Action that the emulator does not know."""
+    if not name:
+        return "The query must name one Action."
+    route = route[:_MAX_LOGGED]
+    return (
+        f"The emulator has no answer for the Action {name} of {route}. To register one: "
+        f"emulator.answer({route!r}, {name!r}, result), or POST /_emulator/answers with the members "
+        "route, action and result."
+    )
 
 
 def _refusal(error: ApiError, entry: dict[str, Any]) -> Answer:
