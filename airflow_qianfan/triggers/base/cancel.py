@@ -1,7 +1,7 @@
 """Stops an object when the Airflow task that waited for it is ended, verified and without raising.
 
-A user ends a task by marking it as failed or successful. A clear does not: the next attempt decides what becomes
-of the object. Restarts, hand-overs and lost workers do not either.
+A user ends a task by marking it as failed or successful. A clear does not: the next attempt decides what
+becomes of the object. Restarts, hand-overs and lost workers do not either.
 """
 
 from __future__ import annotations
@@ -208,7 +208,8 @@ async def _stop_if_user_ended_task(
         state = await aget_task_state(ti)
     except Exception as error:
         log.error(
-            "%s goes on: Airflow cancelled its trigger, but does not tell whether a user ended the task (%s). "
+            "%s goes on: Airflow cancelled its trigger, but does not tell whether a user ended the task "
+            "(%s). "
             "If so, stop it in the console.",
             target.label,
             type(error).__name__,
