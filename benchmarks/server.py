@@ -1,133 +1,32 @@
 """A raw asyncio HTTP server in a process of its own, which plays trainings for all contenders alike.
 
 It answers the status requests of Qianfan, Databricks, dbt Cloud and SageMaker, and does as little else as it
-can, so that the contenders and not the server are measured. A line on its standard input asks for its counts.
+can, so that the contenders and not the server are measured.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
-import subprocess
-import sys
+import multiprocessing
+import socket
 import time
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from airflow_qianfan.api.signing import canonical_time
 from benchmarks.trainings import Training, job_of, numbers_of
 
-ROOT = Path(__file__).resolve().parents[1]
 
+class Counts(ctypes.Structure):
+    """What the server has seen so far, in memory that its client shares; ``seen`` are different trainings."""
 
-@dataclass
-class Counts:
-    """What the server has seen so far; ``seen`` are different trainings."""
-
-    requests: int = 0
-    opened: int = 0
-    open: int = 0
-    most_open: int = 0
-    seen: int = 0
-
-
-@dataclass
-class _State:
-    seconds: float
-    shared_jobs: bool
-    counts: Counts = field(default_factory=Counts)
-    seen: set[int] = field(default_factory=set)
-
-
-class _Connection(asyncio.Protocol):
-    def __init__(self, state: _State) -> None:
-        self._state = state
-        self._buffer = b""
-        self._transport: Any = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        counts = self._state.counts
-        counts.opened += 1
-        counts.open += 1
-        counts.most_open = max(counts.most_open, counts.open)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._state.counts.open -= 1
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            head = self._buffer[:end].lower()
-            length = 0
-            if (place := head.find(b"content-length:")) >= 0:
-                length = int(head[place + 15 :].split(b"\r\n", 1)[0])
-            size = end + 4 + length
-            if len(self._buffer) < size:
-                return
-            body, line = self._buffer[end + 4 : size], self._buffer[: self._buffer.find(b"\r\n")]
-            self._buffer = self._buffer[size:]
-            self._state.counts.requests += 1
-            answer = json.dumps(self._answer(line.decode(), body)).encode()
-            self._transport.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-                % (len(answer), answer)
-            )
-
-    def _answer(self, line: str, body: bytes) -> dict[str, Any]:
-        path, now = line.split(" ")[1], time.time()
-        if path.startswith("/v2/finetuning"):
-            request = json.loads(body)
-            if "taskId" in request:
-                number = int(request["taskId"].removeprefix("task-"))
-                return _qianfan(self._row(self._training(number), now, detail=True))
-            numbers = numbers_of(request["jobId"], self._state.seconds)
-            rows = [self._row(self._training(number), now) for number in numbers]
-            info = {"maxKeys": 100, "isTruncated": False, "nextMarker": ""}
-            return _qianfan({"taskList": rows, "pageInfo": info})
-        if path.startswith("/api/2"):
-            done = self._training(json.loads(body)["run_id"]).is_done(now)
-            state = {"life_cycle_state": "TERMINATED" if done else "RUNNING", "state_message": ""}
-            return {"state": {**state, "result_state": "SUCCESS"} if done else state, "tasks": []}
-        if path.startswith("/api/v2/accounts"):
-            done = self._training(int(path.rstrip("/").rpartition("/")[2])).is_done(now)
-            return {"status": {"code": 200, "is_success": True}, "data": {"status": 10 if done else 3}}
-        done = self._training(int(json.loads(body)["TrainingJobName"].removeprefix("job-"))).is_done(now)
-        return {"TrainingJobStatus": "Completed" if done else "InProgress"}
-
-    def _training(self, number: int) -> Training:
-        self._state.seen.add(number)
-        return Training(number, self._state.seconds)
-
-    def _job_id(self, number: int) -> str:
-        return job_of(number, self._state.seconds) if self._state.shared_jobs else f"job-of-{number}"
-
-    def _row(self, training: Training, now: float, *, detail: bool = False) -> dict[str, Any]:
-        done = training.is_done(now)
-        status = "Done" if done else "Waiting" if training.is_waiting(now) else "Running"
-        row = {
-            "taskId": f"task-{training.number}",
-            "jobId": self._job_id(training.number),
-            "jobName": "benchmark",
-            "jobDescription": "",
-            "model": "ERNIE-Speed-8K",
-            "trainMode": "SFT",
-            "parameterScale": "LoRA",
-            "runStatus": status,
-            "createDate": canonical_time(training.created),
-            "finishDate": canonical_time(training.end) if done else "0000-00-00T00:00:00Z",
-        }
-        if detail:
-            row["vdlLink"] = "https://console.bce.baidu.com/qianfan/visualdl/index?displayToken=eyJydW5JZCI6"
-            if status == "Running":
-                row["runProgress"] = training.progress(now)
-        return row
-
-
-def _qianfan(result: dict[str, Any]) -> dict[str, Any]:
-    return {"requestId": "8b0c5a4e-5d4f-4d0a-9c4e-2a8f3a4c1f00", "result": result}
+    requests: int
+    opened: int
+    open: int
+    most_open: int
+    seen: int
+    _fields_ = [(name, ctypes.c_longlong) for name in ("requests", "opened", "open", "most_open", "seen")]
 
 
 class Server:
@@ -138,28 +37,14 @@ class Server:
     """
 
     def __init__(self, seconds: float, *, shared_jobs: bool = False) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.server", str(seconds), str(int(shared_jobs))],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._in, self._out = self._process.stdin, self._process.stdout
-        self.port = int(self._out.readline())
-
-    @property
-    def endpoint(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def counts(self) -> Counts:
-        """Ask for its counts."""
-        self._in.write("counts\n")
-        self._in.flush()
-        return Counts(**json.loads(self._out.readline()))
+        context = multiprocessing.get_context("spawn")
+        self.counts: Counts = context.RawValue(Counts)
+        with socket.create_server(("127.0.0.1", 0), backlog=4096) as listening:
+            self.port = listening.getsockname()[1]
+            self.endpoint = f"http://127.0.0.1:{self.port}"
+            arguments = (listening, self.counts, seconds, shared_jobs)
+            self._process = context.Process(target=_serve, args=arguments, daemon=True)
+            self._process.start()
 
     def __enter__(self) -> Self:
         return self
@@ -167,20 +52,110 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._in.close()
-        self._process.wait(20)
-        self._out.close()
+        self._process.terminate()
+        self._process.join()
 
 
-async def _main(seconds: float, shared_jobs: bool) -> None:
-    state = _State(seconds, shared_jobs)
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(state), "127.0.0.1", 0, backlog=4096)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    while await asyncio.to_thread(sys.stdin.readline):
-        state.counts.seen = len(state.seen)
-        print(json.dumps(asdict(state.counts)), flush=True)
+class _Trainings:
+    def __init__(self, counts: Counts, seconds: float, shared_jobs: bool) -> None:
+        self.counts, self._seconds, self._shared_jobs = counts, seconds, shared_jobs
+        self._seen: set[int] = set()
+
+    def answer(self, path: str, body: bytes) -> dict[str, Any]:
+        """Answer a request of whichever service's form."""
+        now = time.time()
+        if path.startswith("/v2/finetuning"):
+            request = json.loads(body)
+            if "taskId" in request:
+                return _qianfan(self._row(int(request["taskId"].removeprefix("task-")), now, detail=True))
+            rows = [self._row(number, now) for number in numbers_of(request["jobId"], self._seconds)]
+            info = {"maxKeys": 100, "isTruncated": False, "nextMarker": ""}
+            return _qianfan({"taskList": rows, "pageInfo": info})
+        if path.startswith("/api/2"):
+            done = self._is_done(json.loads(body)["run_id"], now)
+            state = {"life_cycle_state": "TERMINATED" if done else "RUNNING", "state_message": ""}
+            return {"state": {**state, "result_state": "SUCCESS"} if done else state, "tasks": []}
+        if path.startswith("/api/v2/accounts"):
+            done = self._is_done(int(path.rstrip("/").rpartition("/")[2]), now)
+            return {"status": {"code": 200, "is_success": True}, "data": {"status": 10 if done else 3}}
+        done = self._is_done(int(json.loads(body)["TrainingJobName"].removeprefix("job-")), now)
+        return {"TrainingJobStatus": "Completed" if done else "InProgress"}
+
+    def _training(self, number: int) -> Training:
+        self._seen.add(number)
+        self.counts.seen = len(self._seen)
+        return Training(number, self._seconds)
+
+    def _is_done(self, number: int, now: float) -> bool:
+        return self._training(number).status(now) == "Done"
+
+    def _row(self, number: int, now: float, *, detail: bool = False) -> dict[str, Any]:
+        training = self._training(number)
+        status = training.status(now)
+        row = {
+            "taskId": f"task-{number}",
+            "jobId": job_of(number, self._seconds) if self._shared_jobs else f"job-of-{number}",
+            "jobName": "benchmark",
+            "jobDescription": "",
+            "model": "ERNIE-Speed-8K",
+            "trainMode": "SFT",
+            "parameterScale": "LoRA",
+            "runStatus": status,
+            "createDate": _utc(training.created),
+            "finishDate": _utc(training.end) if status == "Done" else "0000-00-00T00:00:00Z",
+        }
+        if detail:
+            row["vdlLink"] = "https://console.bce.baidu.com/qianfan/visualdl/index?displayToken=eyJydW5JZCI6"
+            if status == "Running":
+                row["runProgress"] = training.progress(now)
+        return row
 
 
-if __name__ == "__main__":
-    asyncio.run(_main(float(sys.argv[1]), sys.argv[2] == "1"))
+class _Connection(asyncio.Protocol):
+    def __init__(self, trainings: _Trainings) -> None:
+        self._trainings, self._counts = trainings, trainings.counts
+        self._buffer = b""
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._counts.opened += 1
+        self._counts.open += 1
+        self._counts.most_open = max(self._counts.most_open, self._counts.open)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._counts.open -= 1
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            head = self._buffer[:end]
+            _, _, length = head.lower().partition(b"content-length:")
+            size = end + 4 + int(length.split(b"\r\n", 1)[0] or 0)
+            if len(self._buffer) < size:
+                return
+            body, self._buffer = self._buffer[end + 4 : size], self._buffer[size:]
+            self._counts.requests += 1
+            answer = json.dumps(self._trainings.answer(head.split(b" ", 2)[1].decode(), body)).encode()
+            self._transport.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+                % (len(answer), answer)
+            )
+
+
+def _utc(timestamp: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(timestamp))
+
+
+def _qianfan(result: dict[str, Any]) -> dict[str, Any]:
+    return {"requestId": "8b0c5a4e-5d4f-4d0a-9c4e-2a8f3a4c1f00", "result": result}
+
+
+def _serve(listening: socket.socket, counts: Counts, seconds: float, shared_jobs: bool) -> None:
+    async def forever() -> None:
+        trainings = _Trainings(counts, seconds, shared_jobs)
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: _Connection(trainings), sock=listening, backlog=4096)
+        await server.serve_forever()
+
+    asyncio.run(forever())
