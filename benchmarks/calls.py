@@ -10,10 +10,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import pyperf  # type: ignore[import-untyped]
+import pyperf
 
 from benchmarks.report import Goal, Section, Suite
-from benchmarks.server import Server
+from benchmarks.server import server
 from benchmarks.trainings import ROOM
 
 ACCESS_KEY, SECRET_KEY = "ALTAK0123456789abcdefghi", "0123456789abcdef0123456789abcdef"
@@ -42,31 +42,22 @@ def raw(endpoint: str) -> tuple[Call, Call]:
     return lambda task_id: client.post(url, json={"taskId": task_id}).json(), call
 
 
-def _clients(endpoint: str) -> tuple[Any, Any]:
+def ours(endpoint: str, *, typed: bool = False) -> tuple[Call, Call]:
+    """Send an Action and read the answer as it is, as the peers do; or send and read typed objects."""
+    from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTask
     from airflow_qianfan.api.client import AsyncQianfanClient, QianfanClient
     from airflow_qianfan.api.config import QianfanConfig
 
     config = QianfanConfig(access_key_id=ACCESS_KEY, secret_access_key=SECRET_KEY, endpoint=endpoint)
-    return QianfanClient(config), AsyncQianfanClient(config, max_connections=AT_ONCE)
-
-
-def ours(endpoint: str) -> tuple[Call, Call]:
-    """Send an Action and read the answer as it is, as the peers do."""
-    client, async_client = _clients(endpoint)
+    client, async_client = QianfanClient(config), AsyncQianfanClient(config, max_connections=AT_ONCE)
+    if typed:
+        return (
+            lambda task_id: client.call(DescribeFineTuningTask(task_id=task_id)),
+            lambda task_id: async_client.call(DescribeFineTuningTask(task_id=task_id)),
+        )
     return (
         lambda task_id: client.call_action(ROUTE, ACTION, {"taskId": task_id}),
         lambda task_id: async_client.call_action(ROUTE, ACTION, {"taskId": task_id}),
-    )
-
-
-def typed(endpoint: str) -> tuple[Call, Call]:
-    """Send a request object and read a typed result."""
-    from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTask
-
-    client, async_client = _clients(endpoint)
-    return (
-        lambda task_id: client.call(DescribeFineTuningTask(task_id=task_id)),
-        lambda task_id: async_client.call(DescribeFineTuningTask(task_id=task_id)),
     )
 
 
@@ -89,13 +80,18 @@ def official(endpoint: str) -> tuple[Call, Call]:
     return lambda task_id: FineTune.V2.task_detail(task_id=task_id), call
 
 
-CONTENDERS = {RAW: raw, OURS: ours, TYPED: typed, OFFICIAL: official}
+CONTENDERS: dict[str, Callable[[str], tuple[Call, Call]]] = {
+    RAW: raw,
+    OURS: ours,
+    TYPED: functools.partial(ours, typed=True),
+    OFFICIAL: official,
+}
 
 
 def run(rounds: int = ROUNDS) -> Section:
     """Measure."""
-    with Server(10_800) as server:
-        suite = Suite("benchmarks.calls", rounds, QIANFAN_BENCHMARK=server.endpoint)
+    with server(10_800) as shared:
+        suite = Suite("benchmarks.calls", rounds, QIANFAN_BENCHMARK=f"http://127.0.0.1:{shared.port}")
     raw, sdk = (suite.speedup(SYNC, OURS, peer) for peer in (RAW, OFFICIAL))
     goals = [
         Goal("signed sync calls at least 0.8 × as fast as raw httpx", f"{raw:.2f} ×", raw >= 0.8),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import time
 
-import pyperf  # type: ignore[import-untyped]
+import pyperf
 
 from airflow_qianfan.get_provider_info import get_provider_info
 from benchmarks.report import ROUNDS, Goal, Section, Suite

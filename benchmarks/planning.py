@@ -121,7 +121,8 @@ class Outcome:
 
 def run(count: int = COUNT) -> Section:
     """Simulate."""
-    tables, goals = [], []
+    tables: list[str] = []
+    goals: list[Goal] = []
     lengths: dict[str, Callable[[random.Random], float]] = {
         "three hours": lambda rng: THREE_HOURS,
         # Each order of magnitude is as likely as the other.

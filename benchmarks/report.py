@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -14,25 +15,13 @@ from importlib import metadata
 from pathlib import Path
 
 import psutil
-import pyperf  # type: ignore[import-untyped]
+import pyperf
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 5
 
-PACKAGES = (
-    "apache-airflow",
-    "httpx",
-    "pydantic",
-    "tenacity",
-    "pyperf",
-    "bce-python-sdk",
-    "qianfan",
-    "apache-airflow-providers-databricks",
-    "apache-airflow-providers-dbt-cloud",
-    "apache-airflow-providers-amazon",
-    "aiobotocore",
-    "apache-airflow-providers-openai",
-)
+PACKAGES = ("apache-airflow", "httpx", "pydantic", "pyperf", "bce-python-sdk", "qianfan", "aiobotocore")
+PROVIDERS = ("amazon", "databricks", "dbt-cloud", "openai")
 
 
 @dataclass(frozen=True)
@@ -118,19 +107,13 @@ class Suite:
 
 def machine() -> str:
     """Return what the figures were measured on, without anything that identifies the machine."""
+    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    cpu = found[1] if found else platform.machine()
     memory = psutil.virtual_memory().total / 2**30
-    return f"{_cpu()}, {psutil.cpu_count()} cores, {memory:.0f} GiB; Python {platform.python_version()}"
+    return f"{cpu}, {psutil.cpu_count()} cores, {memory:.0f} GiB; Python {platform.python_version()}"
 
 
 def versions() -> str:
     """Return the versions of the packages that are compared."""
-    return ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+    names = [*PACKAGES, *(f"apache-airflow-providers-{name}" for name in PROVIDERS)]
+    return ", ".join(f"{name} {metadata.version(name)}" for name in names)

@@ -12,17 +12,12 @@ PER_JOB = 100
 QUEUED = 0.1
 """Share of its length for which a training waits for resources."""
 
-_GOLDEN = (5**0.5 - 1) / 2
 _RECORDED = ((0.0, 1), (0.1, 3), (0.2, 34), (0.3, 41), (0.55, 41), (0.7, 65), (0.85, 96), (1.0, 99))
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One run that waits for resources, shows progress, and ends.
-
-    :param number: its number.
-    :param seconds: its length from creation to the end.
-    """
+    """One run that lasts some seconds from its creation to the end."""
 
     number: int
     seconds: float
@@ -49,6 +44,11 @@ class Training:
         return f"{percent(recorded(share) if self.number % 2 else share)}%"
 
 
+def number_of(place: int, base: int, seconds: float) -> int:
+    """Return a training's number; the ages at ``base`` (in ms) are spread evenly over the length."""
+    return (base - int(place * 0.6180339887 % 1 * seconds * 1000)) * ROOM + place
+
+
 def recorded(share: float) -> float:
     """Return what is shown after a share of the running time: recorded runs rise fast, then stand still."""
     for (left, low), (right, high) in pairwise(_RECORDED):
@@ -60,28 +60,3 @@ def recorded(share: float) -> float:
 def percent(share: float) -> int:
     """Return a share as running trainings show it: in whole percents, rounded down, and never 100."""
     return int(min(max(share, 0.0), 0.99) * 100 + 1e-9)
-
-
-def number_of(place: int, base: int, seconds: float) -> int:
-    """Return the number of the training at a place: the ages of all are spread evenly over the length.
-
-    :param base: the present in milliseconds since the epoch.
-    """
-    return (base - _age(place, seconds)) * ROOM + place
-
-
-def job_of(number: int, seconds: float) -> str:
-    """Return the id of the job that a training shares with the others of its hundred."""
-    created, place = divmod(number, ROOM)
-    return f"job-{created + _age(place, seconds)}-{place // PER_JOB}"
-
-
-def numbers_of(job_id: str, seconds: float) -> list[int]:
-    """Return the numbers of all trainings of a job."""
-    _, base, block = job_id.split("-")
-    first = int(block) * PER_JOB
-    return [number_of(place, int(base), seconds) for place in range(first, first + PER_JOB)]
-
-
-def _age(place: int, seconds: float) -> int:
-    return int(place * _GOLDEN % 1 * seconds * 1000)

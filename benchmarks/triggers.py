@@ -1,45 +1,36 @@
-"""The triggers that are compared, each for a synthetic training, and the connections they read."""
+"""The triggers that are compared: from interval and port to what makes one for a training and its job.
+
+Each function imports its own, so that no contender pays for another.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from types import SimpleNamespace
+from typing import Any
 
 from benchmarks.trainings import Training
 
-
-class Trigger(Protocol):
-    """What a triggerer asks of a trigger."""
-
-    def run(self) -> AsyncIterator[Any]:
-        """Yield events."""
-
-
-Make = Callable[[Training, str], Trigger]
-"""Makes a trigger for a training of a job."""
+Make = Callable[[Training, str], Any]
 
 
 def connections(port: int) -> dict[str, str]:
     """Return the environment variables of all connections, to a server on this machine."""
     address = {"host": "127.0.0.1", "schema": "http", "port": port}
     extra = {"region_name": "eu-west-1", "endpoint_url": f"http://127.0.0.1:{port}"}
-    all_of_them: dict[str, dict[str, Any]] = {
-        "QIANFAN_DEFAULT": {"conn_type": "qianfan", "login": "access", "password": "secret", **address},
-        "DATABRICKS_DEFAULT": {"conn_type": "databricks", "password": "token", **address},
-        "DBT_CLOUD_DEFAULT": {"conn_type": "dbt_cloud", "login": "1", "password": "token"}
-        | {"host": f"127.0.0.1:{port}"},
-        "AWS_DEFAULT": {"conn_type": "aws", "login": "access", "password": "secret", "extra": extra},
+    key: dict[str, Any] = {"login": "1", "password": "secret"}
+    values = {
+        "QIANFAN": {"conn_type": "qianfan", **key, **address},
+        "DATABRICKS": {"conn_type": "databricks", "password": "token", **address},
+        "DBT_CLOUD": {"conn_type": "dbt_cloud", **key, "host": f"127.0.0.1:{port}"},
+        "AWS": {"conn_type": "aws", **key, "extra": extra},
     }
-    return {f"AIRFLOW_CONN_{name}": json.dumps(value) for name, value in all_of_them.items()}
-
-
-# Only the contender that is measured is imported.
+    return {f"AIRFLOW_CONN_{name}_DEFAULT": json.dumps(value) for name, value in values.items()}
 
 
 def ours(interval: float, port: int) -> Make:
-    """Make triggers of this package."""
     from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
 
     return lambda training, job: QianfanFineTuningTaskTrigger(
@@ -52,18 +43,16 @@ def ours(interval: float, port: int) -> Make:
 
 
 def databricks(interval: float, port: int) -> Make:
-    """Make triggers of Databricks' provider."""
-    from airflow.providers.databricks.triggers.databricks import DatabricksExecutionTrigger as Execution
+    from airflow.providers.databricks.triggers.databricks import DatabricksExecutionTrigger as Trigger
 
-    return lambda training, job: Execution(
+    return lambda training, job: Trigger(
         training.number, "databricks_default", polling_period_seconds=interval
     )
 
 
 def dbt_cloud(interval: float, port: int) -> Make:
-    """Make triggers of dbt Cloud's provider, which knows no plain HTTP."""
     from airflow.providers.dbt.cloud.hooks.dbt import DbtCloudHook
-    from airflow.providers.dbt.cloud.triggers.dbt import DbtCloudRunJobTrigger as RunJob
+    from airflow.providers.dbt.cloud.triggers.dbt import DbtCloudRunJobTrigger as Trigger
 
     original: Any = DbtCloudHook.get_request_url_params
 
@@ -73,29 +62,27 @@ def dbt_cloud(interval: float, port: int) -> Make:
 
     setattr(DbtCloudHook, "get_request_url_params", staticmethod(without_tls))  # noqa: B010
     end = time.time() + 86_400
-    return lambda training, job: RunJob("dbt_cloud_default", training.number, end, interval, 1)
+    return lambda training, job: Trigger("dbt_cloud_default", training.number, end, interval, 1)
 
 
 def sagemaker(interval: float, port: int) -> Make:
-    """Make triggers of Amazon's provider."""
-    from airflow.providers.amazon.aws.triggers.sagemaker import SageMakerTrigger
+    from airflow.providers.amazon.aws.triggers.sagemaker import SageMakerTrigger as Trigger
 
-    return lambda training, job: SageMakerTrigger(
+    return lambda training, job: Trigger(
         f"job-{training.number}", "training", waiter_delay=interval, waiter_max_attempts=100_000
     )
 
 
 def raw(interval: float, port: int) -> Make:
-    """Make loops that send over one httpx client: the least that a poll costs."""
+    """Send over one httpx client: the least that a poll costs."""
     import asyncio
 
     import httpx
-    from airflow.triggers.base import TriggerEvent
 
     client = httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=10))
     url = f"http://127.0.0.1:{port}/v2/finetuning?Action=DescribeFineTuningTask"
 
-    class Raw:
+    class Trigger:
         def __init__(self, training: Training, job: str) -> None:
             self._body = {"taskId": f"task-{training.number}"}
 
@@ -103,14 +90,14 @@ def raw(interval: float, port: int) -> Make:
             while True:
                 answer = await client.post(url, json=self._body, timeout=60)
                 if answer.json()["result"]["runStatus"] == "Done":
-                    yield TriggerEvent({"status": "success"})
+                    yield SimpleNamespace(payload={})
                     return
                 await asyncio.sleep(interval)
 
-    return Raw
+    return Trigger
 
 
-FACTORIES = {
+TRIGGERS = {
     "ours": ours,
     "databricks": databricks,
     "dbt_cloud": dbt_cloud,
