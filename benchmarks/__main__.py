@@ -52,8 +52,8 @@ def main() -> None:
         f"Machine: {machine()}.",
         f"Versions: {versions()}.",
         "All contenders of a table were measured in the same run. Servers are raw asyncio servers in other "
-        "processes on the same machine, without TLS. pyperf measures signing and import (CPU time) and calls, "
-        "in turns and in new processes; the times are medians with the median absolute deviation.",
+        "processes on the same machine, without TLS. pyperf measures signing and import (CPU time) and "
+        "calls, in turns and in new processes; the times are medians with the median absolute deviation.",
         "## Goals",
         goals,
         *map(str, sections),
