@@ -20,8 +20,8 @@ test: lint types  ## lint, types and all tests
 test-system: .venv/.installed  ## only the tests on a real Airflow, with the crash matrix
 	$(BIN)/python -m pytest tests/system
 
-bench: .venv-bench/.installed  ## compare with peers; writes benchmarks/RESULTS.md
-	.venv-bench/bin/python -m benchmarks
+bench: .venv-bench/.installed  ## compare with peers, in about ten minutes; writes benchmarks/RESULTS.md
+	AIRFLOW_HOME=$(CURDIR)/.airflow-bench .venv-bench/bin/python -m benchmarks
 
 lint: .venv/.installed  ## ruff
 	$(BIN)/ruff check .
@@ -50,8 +50,8 @@ clean:  ## remove all that the other commands made
 		|| $(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[dev]'
 	@touch $@
 
-# The peers have many dependencies, which the tests should not see.
+# The peers have many dependencies, which the tests should not see, and need other versions than the tests.
 .venv-bench/.installed: pyproject.toml .venv/.installed
 	$(PYTHON) -m venv --clear .venv-bench
-	$(BIN)/uv pip install --quiet --python .venv-bench/bin/python --editable '.[benchmarks]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-bench/bin/python --editable '.[benchmarks]'
 	@touch $@
