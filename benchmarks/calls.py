@@ -45,7 +45,9 @@ class Sync:
 
     def __init__(self, endpoint: str) -> None:
         self._ids = _task_ids()
-        self._client = QianfanClient(QianfanConfig(ACCESS_KEY, SECRET_KEY, endpoint=endpoint))
+        self._client = QianfanClient(
+            QianfanConfig(access_key_id=ACCESS_KEY, secret_access_key=SECRET_KEY, endpoint=endpoint)
+        )
         self._http = httpx.Client(timeout=60, trust_env=False, follow_redirects=False)
         self._url = f"{endpoint}{ROUTE}?Action={ACTION}"
 
@@ -93,7 +95,8 @@ class Async:
         self._ids = _task_ids()
         self._runner = runner
         self._client = AsyncQianfanClient(
-            QianfanConfig(ACCESS_KEY, SECRET_KEY, endpoint=endpoint), max_connections=AT_ONCE
+            QianfanConfig(access_key_id=ACCESS_KEY, secret_access_key=SECRET_KEY, endpoint=endpoint),
+            max_connections=AT_ONCE,
         )
         limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE, keepalive_expiry=50)
         self._http = httpx.AsyncClient(timeout=60, trust_env=False, follow_redirects=False, limits=limits)

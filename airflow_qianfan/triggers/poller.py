@@ -113,7 +113,7 @@ class Poller:
     """
 
     def __init__(self, client: AsyncQianfanClient, max_qps: float | None = None) -> None:
-        from airflow_qianfan.api.exchange import Pace
+        from airflow_qianfan.api.rate_limiter import RateLimiter
 
         self._client = client
         self._loop = asyncio.get_running_loop()
@@ -128,7 +128,7 @@ class Poller:
         self._under_way: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._gate = asyncio.Lock()
-        self._pace = Pace(max_qps)
+        self._pace = RateLimiter(max_qps)
         self._slowdown = 0.0
         self._silent_until = 0.0
 
@@ -269,7 +269,7 @@ class Poller:
                 self._put(late)
 
     async def _rows_of(self, request: Action[Page]) -> dict[str | None, Any]:
-        from airflow_qianfan.api.exchange import Pages
+        from airflow_qianfan.api.paging import Pages
 
         pages = Pages(request)
         rows: dict[str | None, Any] = {}

@@ -41,7 +41,8 @@ from airflow_qianfan.api.actions.model import (
     DescribeModel,
     DescribeModelSet,
 )
-from airflow_qianfan.api.exchange import MAX_ANSWER_BYTES, Pace
+from airflow_qianfan.api.call import MAX_ANSWER_BYTES
+from airflow_qianfan.api.rate_limiter import RateLimiter as Pace
 from airflow_qianfan.api.signing import canonical_time, sign
 from airflow_qianfan.exceptions import (
     QianfanAmbiguousCreateError,

@@ -23,7 +23,7 @@ import structlog
 from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTask, DescribeFineTuningTasks
 from airflow_qianfan.api.client import AsyncQianfanClient
 from airflow_qianfan.api.config import QianfanConfig
-from airflow_qianfan.api.exchange import Pace
+from airflow_qianfan.api.rate_limiter import RateLimiter as Pace
 from airflow_qianfan.emulator import QianfanEmulator
 from airflow_qianfan.exceptions import QianfanConnectionError, QianfanServerError, QianfanThrottledError
 from airflow_qianfan.hooks.qianfan import QianfanHook
@@ -940,7 +940,7 @@ class Service:
 
     @asynccontextmanager
     async def poller(self, max_qps: float | None = None) -> AsyncIterator[Poller]:
-        config = QianfanConfig("ak", "sk", max_retries=0)
+        config = QianfanConfig(access_key_id="ak", secret_access_key="sk", max_retries=0)
         client = AsyncQianfanClient(config)
         await client._http.aclose()
         client._http = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))

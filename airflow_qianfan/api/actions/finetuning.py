@@ -219,7 +219,6 @@ class CreateFineTuningJob(Request, Action[CreateFineTuningJobResult]):
     """
 
     route: ClassVar[str] = ROUTE
-    repeatable: ClassVar[bool] = False
 
     name: str = Field(min_length=2, max_length=20)
     model: RequiredText
@@ -319,7 +318,6 @@ class CreateFineTuningTask(Request, Action[CreateFineTuningTaskResult]):
     """
 
     route: ClassVar[str] = ROUTE
-    repeatable: ClassVar[bool] = False
 
     job_id: RequiredText
     hyper_parameter_config: JsonObject

@@ -67,7 +67,6 @@ class CreateCustomModelSet(Request, Action[CreateCustomModelSetResult]):
     """
 
     route: ClassVar[str] = ROUTE
-    repeatable: ClassVar[bool] = False
 
     model_set_name: RequiredText
     model_type: RequiredText
@@ -260,7 +259,6 @@ class CreateCustomModel(Request, Action[CreateCustomModelResult]):
     """
 
     route: ClassVar[str] = ROUTE
-    repeatable: ClassVar[bool] = False
 
     model_set_id: RequiredText
     source_type: Literal["Train", "Import"]
