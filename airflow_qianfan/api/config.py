@@ -180,12 +180,16 @@ _FIELD_NAMES = {
 }
 
 
+_SECRETS = frozenset(
+    name for name, field in QianfanConfig.model_fields.items() if "SecretStr" in str(field.annotation)
+)
+
+
 def _sentences(error: ValidationError) -> list[str]:
     sentences = []
     for problem in error.errors(include_url=False):
         name = str(problem["loc"][0]) if problem["loc"] else ""
-        annotation = QianfanConfig.model_fields[name].annotation if name in QianfanConfig.model_fields else ""
-        text = explain(problem, QianfanConfig, is_secret="SecretStr" in str(annotation))
+        text = explain(problem, QianfanConfig, is_secret=name in _SECRETS)
         sentences.append(f"{_FIELD_NAMES.get(name, name)} {text}".strip())
     return list(dict.fromkeys(sentences))
 

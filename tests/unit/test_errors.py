@@ -17,14 +17,17 @@ from airflow_qianfan.api.actions.finetuning import (
     DescribeFineTuningTask,
     StopFineTuningTask,
 )
-from airflow_qianfan.api.errors import ERROR_BY_CODE, clean, find_error
+from airflow_qianfan.api.actions.model import CreateCustomModelSet, DescribeModelSet
+from airflow_qianfan.api.errors import ERROR_BY_CODE, clean, find_error, subject_of
 from airflow_qianfan.exceptions import (
     QianfanAlreadyExistsError,
     QianfanAmbiguousCreateError,
     QianfanAPIError,
     QianfanAuthenticationError,
     QianfanClockError,
+    QianfanConnectionError,
     QianfanError,
+    QianfanGatewayError,
     QianfanInvalidAccessKeyError,
     QianfanNotFoundError,
     QianfanOperationFailedError,
@@ -131,6 +134,7 @@ UNKNOWN = [
     Row(403, "SomethingNew", QianfanPermissionError),
     Row(404, "SomethingNew", QianfanNotFoundError),
     Row(409, "SomethingNew", QianfanRequestError),
+    Row(409, "StateConflict", QianfanRequestError),
     Row(429, "SomethingNew", QianfanThrottledError, ALWAYS),
     Row(500, "SomethingNew", QianfanServerError, ALWAYS, ambiguous=True),
     Row(503, "SomethingNew", QianfanServerError, ALWAYS, ambiguous=True),
@@ -139,18 +143,51 @@ UNKNOWN = [
     Row(200, "70002", QianfanAPIError, NEVER, ambiguous=True),
 ]
 
+#: Codes that no table explains, but whose words do.
+WORDS = [
+    *(
+        Row(400, code, QianfanAlreadyExistsError)
+        for code in (
+            "DuplicateName",
+            "DuplicatedJobName",
+            "NameDuplicate",
+            "NameAlreadyExists",
+            "JOB_ALREADY_EXISTS",
+            "EntityAlreadyExist",
+            "NameExists",
+            "ModelSetNameExist",
+            "TaskExisted",
+            "NameConflict",
+            "ConflictingName",
+        )
+    ),
+    Row(409, "ResourceAlreadyExists", QianfanAlreadyExistsError),
+    *(
+        Row(400, code, QianfanNotFoundError)
+        for code in (
+            "JobNotExist",
+            "TaskNotExists",
+            "MODEL_NOT_FOUND",
+            "NoSuchModel",
+            "NotExist",
+            "NonExistentId",
+        )
+    ),
+    # A failure of the service is one, whatever it is called.
+    Row(500, "NameAlreadyExists", QianfanServerError, ALWAYS, ambiguous=True),
+]
+
 #: Answers of a gateway, which have no code.
 STATUS_ONLY = [
-    Row(400, "", QianfanRequestError),
     Row(401, "", QianfanAuthenticationError),
-    Row(403, "", QianfanPermissionError),
     Row(404, "", QianfanResponseError),
+    *(Row(status, "", QianfanGatewayError, ALWAYS) for status in (400, 403, 405, 407, 451)),
     Row(413, "", QianfanRequestError),
     Row(429, "", QianfanThrottledError, ALWAYS),
     *(Row(status, "", QianfanServerError, ALWAYS, ambiguous=True) for status in (500, 502, 503, 504)),
 ]
 
-ROWS = PLATFORM + NUMERIC + UNKNOWN
+ROWS = PLATFORM + NUMERIC + UNKNOWN + WORDS
 
 
 def answer_of(row: Row):
@@ -201,7 +238,7 @@ def test_error_carries_action_status_code_message_and_request_id(row, connect, w
     assert (error.action, error.status_code, error.code) == ("DescribeFineTuningTask", row.status, row.code)
     assert (error.message, error.request_id) == ("No.", "req-1")
     assert str(error).startswith(
-        f"DescribeFineTuningTask: No. (HTTP {row.status}, code {row.code}, request id req-1)"
+        f"DescribeFineTuningTask: No. (taskId task-1; HTTP {row.status}, code {row.code}, request id req-1)"
     )
     assert error.advice in str(error)
 
@@ -272,6 +309,30 @@ SHAPES: dict[str, tuple[Any, tuple[type[QianfanAPIError], str | None, str, str |
         reply({"requestId": "r", "code": "AccessDenied", "message": "no"}),
         (QianfanPermissionError, "AccessDenied", "no", "r"),
     ),
+    "code-beside-a-null-result-under-200": (
+        reply({"requestId": "r", "code": "AccessDenied", "message": "no", "result": None}),
+        (QianfanPermissionError, "AccessDenied", "no", "r"),
+    ),
+    "error-as-text-under-200": (
+        reply({"requestId": "r", "error": "internal trouble"}),
+        (QianfanAPIError, None, "internal trouble", "r"),
+    ),
+    "error-as-an-object-under-200": (
+        reply({"error": {"code": "NoSuchKey", "message": "gone"}, "result": None}),
+        (QianfanNotFoundError, "NoSuchKey", "gone", None),
+    ),
+    "error-as-an-object-of-another-shape-under-200": (
+        reply({"error": {"why": "x"}}),
+        (QianfanAPIError, None, "{'why': 'x'}", None),
+    ),
+    "page-of-a-firewall": (
+        reply(b"<html>blocked</html>", 403),
+        (QianfanGatewayError, None, "the answer is '<html>blocked</html>'", None),
+    ),
+    "json-of-a-gateway": (
+        reply({"detail": "blocked"}, 403),
+        (QianfanGatewayError, None, "the answer has no message", None),
+    ),
     "result-false": (
         reply({"requestId": "r", "result": False}),
         (
@@ -313,6 +374,9 @@ SUCCESSES = {
     "error-code-0": {"error_code": 0, "result": True},
     "error-code-0-as-text": {"error_code": "0", "result": True},
     "code-beside-a-result": {"code": "OK", "result": True},
+    "code-0": {"code": 0, "result": True},
+    "empty-error": {"error": None, "result": True},
+    "error-beside-a-result": {"error": "ignored", "result": True},
     "empty-error-code": {"error_code": "", "result": True},
 }
 
@@ -410,9 +474,67 @@ def test_transient_errors_are_those_that_pass():
         exceptions.QianfanConnectionError,
         QianfanThrottledError,
         QianfanServerError,
+        QianfanGatewayError,
         QianfanUnreadableAnswerError,
     }
 
+
+# Which object an error is about
+
+
+def test_error_names_what_the_request_asked_for(connect, wire, slept):
+    wire.script(refusal("NoSuchKey", 404))
+    with pytest.raises(QianfanNotFoundError) as caught:
+        connect().call(DescribeModelSet(model_set_id="am-5sxpz4xn25uw"))
+    assert str(caught.value) == (
+        "DescribeModelSet: No. (modelSetId am-5sxpz4xn25uw; HTTP 404, code NoSuchKey, request id req-1). "
+        "Check the id: it may be mistyped, its object deleted, or in another account than the connection's."
+    )
+    wire.script(httpx.ReadTimeout)
+    with pytest.raises(QianfanConnectionError, match=r"\(modelSetId am-1\)"):
+        connect(max_retries=0).call(DescribeModelSet(model_set_id="am-1"))
+    wire.script(ok({"modelSetId": 5}))
+    with pytest.raises(QianfanResponseError, match=r"\(modelSetId am-1; request id req-1\)"):
+        connect(max_retries=0).call(DescribeModelSet(model_set_id="am-1"))
+
+
+def test_name_that_is_taken_is_said(connect, wire):
+    wire.script(refusal("DuplicateName"))
+    with pytest.raises(
+        QianfanAlreadyExistsError, match=r"\(name nightly; HTTP 400, code DuplicateName"
+    ) as caught:
+        connect().call(CREATE)
+    assert caught.value.name == "nightly"
+    wire.script(refusal("70101"))
+    with pytest.raises(QianfanAlreadyExistsError) as caught:
+        connect().call(CreateCustomModelSet(model_set_name="bot", model_type="Text2Text"))
+    assert caught.value.name == "bot"
+    assert QianfanAlreadyExistsError("taken").name is None
+
+
+@pytest.mark.parametrize(
+    ("body", "subject"),
+    [
+        ({"taskId": "task-1", "model": "m", "maxKeys": 5}, {"taskId": "task-1"}),
+        ({"name": "n", "id": "i", "description": "d"}, {"name": "n", "id": "i"}),
+        (
+            {"modelSetId": "am-1", "trainMeta": {"taskId": "task-1"}},
+            {"modelSetId": "am-1", "taskId": "task-1"},
+        ),
+        ({"versions": [{"versionId": "ds-1"}, {"versionId": "ds-2"}]}, {"versionId": "ds-1"}),
+        ({"jobId": "", "taskId": 5, "modelId": None, "serviceName": "x" * 101}, {}),
+        ({"valid": "x", "rename": "y", "ID": "z"}, {}),
+        ({"jobId": "a\nb", "taskId": "key the-secret"}, {"jobId": "a b", "taskId": "key ***"}),
+        ({f"{n}Id": "x" for n in range(9)}, {f"{n}Id": "x" for n in range(5)}),
+        ({"a": {"b": {"c": {"d": {"e": {"jobId": "deep"}}}}}}, {}),
+        ({5: "x"}, {}),
+    ],
+)
+def test_ids_and_names_of_a_body_are_its_subject(body, subject):
+    assert subject_of(body, ("the-secret",)) == subject
+
+
+# Foreign text
 
 AUTHORIZATION = f"bce-auth-v1/AK/2024-01-16T09:48:35Z/1800/host;x-bce-date/{'0a' * 32}"
 
