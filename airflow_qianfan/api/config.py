@@ -72,7 +72,7 @@ class QianfanConfig(BaseModel):
         description="How often a request that may be repeated is sent again after a transient error. "
         "Requests that create something are never repeated. Default 3.",
     )
-    max_qps: Annotated[float, BeforeValidator(_no_flag)] | None = Field(
+    max_qps: Annotated[float | None, BeforeValidator(_no_flag)] = Field(
         None,
         ge=0.01,
         le=1000,

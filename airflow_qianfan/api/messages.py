@@ -65,8 +65,10 @@ def _length(limits: Limits, text: str) -> str:
 
 def _count(limits: Limits, value: Any) -> str:
     count = limits.get("actual_length", len(value))
-    remedy = "leave some out" if count > limits.get("max_length", count) else "add some"
-    return f"must have {_range(limits, 'min_length', 'max_length')} entries, has {count}; {remedy}"
+    allowed = _range(limits, "min_length", "max_length")
+    entries = "entry" if allowed.endswith(" 1") else "entries"
+    remedy = "leave some out" if count > limits.get("max_length", count) else "add one"
+    return f"must have {allowed} {entries}, has {count}; {remedy}"
 
 
 def _number(limits: Limits, value: Any) -> str:

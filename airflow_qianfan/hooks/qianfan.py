@@ -167,7 +167,8 @@ class QianfanHook(BaseHook):
             return False, str(error)
         except AirflowNotFoundException:
             return False, (
-                f"Connection {self.qianfan_conn_id!r} does not exist: add it in the UI (Admin, Connections), "
+                f"Connection {self.qianfan_conn_id!r} does not exist, or Airflow cannot read it (in a URI, "
+                "the :// of an endpoint is %3A%2F%2F). Add it in the UI (Admin, Connections), "
                 f"in a secrets backend or as AIRFLOW_CONN_{self.qianfan_conn_id.upper()}."
             )
         except Exception as error:
