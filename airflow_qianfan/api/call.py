@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -73,7 +74,7 @@ class ApiCall:
                 "action: must not be empty; give the name of the Action.", parameters=("action",)
             )
         try:
-            url = httpx.URL(f"{config.endpoint.rstrip('/')}{quote(route)}?Action={quote(action, safe='')}")
+            url = _url(config.endpoint, route, action)
         except (UnicodeEncodeError, httpx.InvalidURL):
             raise QianfanValidationError(
                 "route or action: must be text that an address can hold.", parameters=("route", "action")
@@ -212,6 +213,11 @@ class AnswerBody:
     def content(self) -> bytes:
         """Return the whole body."""
         return b"".join(self._chunks)
+
+
+@lru_cache(maxsize=64)
+def _url(endpoint: str, route: str, action: str) -> httpx.URL:
+    return httpx.URL(f"{endpoint.rstrip('/')}{quote(route)}?Action={quote(action, safe='')}")
 
 
 def _finite(text: str) -> float | None:
