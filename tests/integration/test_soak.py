@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from airflow_qianfan.operators.durable import Origin
 from attempts import TaskRun
 from tenacity import wait_random_exponential
 
@@ -29,7 +30,6 @@ from airflow_qianfan.api.actions.model import DescribeCustomModelSets, DescribeM
 from airflow_qianfan.emulator import QianfanEmulator
 from airflow_qianfan.exceptions import QianfanTerminalStateError
 from airflow_qianfan.hooks.qianfan import QianfanHook
-from airflow_qianfan.operators.durable import Origin
 from airflow_qianfan.operators.finetuning import QianfanFineTuningOperator
 from airflow_qianfan.operators.model import (
     QianfanCreateCustomModelOperator,

@@ -36,7 +36,6 @@ def install() -> None:
     _installed = True
     import httpx
     from airflow.sdk.execution_time.context import TaskStateStoreAccessor
-
     from airflow_qianfan.operators.waiting import QianfanWaitingOperator
 
     _watch(httpx.HTTPTransport, "handle_request", "sending", "sent", _action)

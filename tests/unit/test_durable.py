@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowFailException
+from airflow_qianfan.operators.creations import TaskCreation
+from airflow_qianfan.operators.durable import MAX_SUBMITS, Origin
 
 from airflow_qianfan.emulator import QianfanEmulator
 from airflow_qianfan.exceptions import (
+    QianfanAlreadyExistsError,
     QianfanAmbiguousCreateError,
     QianfanError,
     QianfanNotFoundError,
@@ -25,8 +28,6 @@ from airflow_qianfan.exceptions import (
     QianfanThrottledError,
 )
 from airflow_qianfan.hooks.qianfan import QianfanHook
-from airflow_qianfan.operators.creations import TaskCreation
-from airflow_qianfan.operators.durable import MAX_SUBMITS, Origin
 from airflow_qianfan.operators.finetuning import (
     QianfanCreateFineTuningJobOperator,
     QianfanCreateFineTuningTaskOperator,
@@ -612,10 +613,10 @@ NAMED = [("job", "name", new_job), ("set", "model_set_name", new_model_set)]
 def test_name_that_somebody_else_has_is_an_error(work_on, kind, member, make):
     work = work_on(kind)
     taken = make("taken")
-    with pytest.raises(QianfanRequestError):
+    with pytest.raises(QianfanAlreadyExistsError, match="taken"):
         work.attempt(**{member: "taken"})
     assert work.created() == [taken]
-    with pytest.raises(QianfanRequestError):
+    with pytest.raises(QianfanAlreadyExistsError, match="taken"):
         work.attempt(2, **{member: "taken"})
 
 

@@ -6,10 +6,9 @@ import statistics
 from collections.abc import Callable
 
 import pytest
+from airflow_qianfan.triggers.plan import KNOWN_SHARE, NEARLY_DONE, REMAINING_SHARE, next_pause
 from hypothesis import example, given
 from hypothesis import strategies as st
-
-from airflow_qianfan.triggers.plan import KNOWN_SHARE, NEARLY_DONE, REMAINING_SHARE, next_pause
 
 SHORTEST, LONGEST = 30.0, 600.0
 HOUR = 3600.0

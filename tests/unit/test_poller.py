@@ -19,19 +19,19 @@ import httpx
 import psutil
 import pytest
 import structlog
+from airflow_qianfan.triggers.poller import MAX_CONNECTIONS, Listing, Poller
+from airflow_qianfan.triggers.sharing import Seat
 
 from airflow_qianfan.api.actions.finetuning import DescribeFineTuningTask, DescribeFineTuningTasks
 from airflow_qianfan.api.client import AsyncQianfanClient
 from airflow_qianfan.api.config import QianfanConfig
-from airflow_qianfan.api.exchange import Pace
+from airflow_qianfan.api.rate_limiter import RateLimiter as Pace
 from airflow_qianfan.emulator import QianfanEmulator
 from airflow_qianfan.exceptions import QianfanConnectionError, QianfanServerError, QianfanThrottledError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers import base, poller, sharing
 from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
 from airflow_qianfan.triggers.model import QianfanModelTrigger
-from airflow_qianfan.triggers.poller import MAX_CONNECTIONS, Listing, Poller
-from airflow_qianfan.triggers.sharing import Seat
 
 HOUR = 3600.0
 DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
@@ -940,7 +940,7 @@ class Service:
 
     @asynccontextmanager
     async def poller(self, max_qps: float | None = None) -> AsyncIterator[Poller]:
-        config = QianfanConfig("ak", "sk", max_retries=0)
+        config = QianfanConfig(access_key_id="ak", secret_access_key="sk", max_retries=0)
         client = AsyncQianfanClient(config)
         await client._http.aclose()
         client._http = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))

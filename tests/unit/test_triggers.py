@@ -13,6 +13,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.serde import deserialize, serialize
 from airflow.triggers.base import BaseTrigger
+from airflow_qianfan.triggers.poller import Poller, Watched
 
 from airflow_qianfan.emulator import QianfanEmulator
 from airflow_qianfan.exceptions import (
@@ -34,7 +35,6 @@ from airflow_qianfan.triggers.base import (
 )
 from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
 from airflow_qianfan.triggers.model import QianfanModelTrigger
-from airflow_qianfan.triggers.poller import Poller, Watched
 
 DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
 HOUR = 3600.0
