@@ -93,8 +93,8 @@ class AirflowApi:
 
     def add_connection(self, connection_id: str, connection: Mapping[str, Any]) -> None:
         """Store a connection, given in Airflow's JSON form, in Airflow's database."""
-        extra = json.dumps(connection.get("extra", {}))
-        body = {**connection, "connection_id": connection_id, "extra": extra}
+        extra = connection.get("extra")
+        body = {**connection, "connection_id": connection_id, "extra": extra and json.dumps(extra)}
         self.call("POST", "/connections", json=body)
 
     def unpause(self, dag_id: str) -> None:

@@ -46,7 +46,7 @@ class LocalQianfan(Service):
             "login": self.access_key,
             "password": self.secret_key,
             "host": self.endpoint,
-            "extra": {"session_token": session_token} if session_token else {},
+            "extra": {"session_token": session_token} if session_token else None,
         }
         #: Airflow's settings that suit trainings of a few seconds.
         self.settings = {
