@@ -100,13 +100,12 @@ class LocalQianfan(Service):
         """The connection as an environment variable of Airflow."""
         return {f"AIRFLOW_CONN_{connection_id.upper()}": json.dumps(self.connection)}
 
-    def administer(self, path: str, order: Any = None) -> Any:
-        """Read one of the emulator's own paths, such as ``journal``, or post an order to it."""
-        method = "GET" if order is None else "POST"
+    def administer(self, method: str, path: str, order: Any = None) -> Any:
+        """Send a request to one of the emulator's own paths, such as ``faults``, which need no signature."""
         url = f"{self.endpoint}/_emulator/{path}"
         return httpx.request(method, url, json=order, timeout=60, trust_env=False).raise_for_status().json()
 
     def journal(self) -> list[dict[str, Any]]:
         """What the emulator noted about the requests it got."""
-        entries: list[dict[str, Any]] = self.administer("journal")
+        entries: list[dict[str, Any]] = self.administer("GET", "journal")
         return entries

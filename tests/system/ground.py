@@ -278,11 +278,12 @@ class Ground:
 
     def pass_time(self, seconds: float = HOUR) -> None:
         """Let what the slow service has begun be done."""
-        self.slow.administer("clock", {"advance": seconds})
+        self.slow.administer("POST", "clock", {"advance": seconds})
 
     def hold_answers(self, action: str, seconds: float) -> None:
         """Let the slow service carry out the next such action, and answer late."""
-        self.slow.administer("faults", {"action": action, "kind": "timeout", "seconds": seconds})
+        order = {"action": action, "kind": "timeout", "seconds": seconds}
+        self.slow.administer("POST", "faults", order)
 
     def send(self, row: Row, number: signal.Signals, *, to: str, task_id: str = "train") -> None:
         """Send a signal to the process of a task, or to its supervisor."""
