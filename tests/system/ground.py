@@ -23,7 +23,7 @@ from airflow_qianfan.api.client import QianfanClient
 from airflow_qianfan.api.config import QianfanConfig
 from local_stack.airflow import LocalAirflow
 from local_stack.airflow_api import FINISHED
-from local_stack.process import ProcessFailed
+from local_stack.guard import is_alive
 from local_stack.qianfan import LocalQianfan
 from local_stack.waiting import PATIENCE, wait_for
 
@@ -259,11 +259,6 @@ class Ground:
         entries = [entry for number in tries for entry in api.log(row.dag_id, row.run_id, task_id, number)]
         return "\n".join(str(entry.get("event")) for entry in entries)
 
-    def trainings(self, row: Row) -> list[str]:
-        """The states of the trainings of a row at the slow service, in the order of their creation."""
-        ledger = read_ledger(self.slow)
-        return [ledger.status[one] for one in ledger.of("trainings", row.dag_id, row.run_id)]
-
     def count(self, kind: str, row: Row) -> int:
         """How many ``jobs``, ``trainings`` or ``versions`` a row has at the slow service."""
         return len(read_ledger(self.slow).of(kind, row.dag_id, row.run_id))
@@ -307,9 +302,10 @@ class Ground:
             old = old[:1]
         for process in old:
             process.send_signal(number)
-        _, alive = psutil.wait_procs(old, timeout=PATIENCE)
-        if alive:
-            raise ProcessFailed(f"The triggerer has not ended {PATIENCE:g} s after signal {number.name}")
+        wait_for(
+            lambda: not any(is_alive(process) for process in old),
+            what=f"the triggerer has ended after {number.name}",
+        )
         before = len(self.slow.journal())
         self.airflow.start_component("triggerer")
         self.wait_until(
