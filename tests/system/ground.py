@@ -137,7 +137,7 @@ class Outcome:
             raise AssertionError(f"{self.row} could not be run as planned") from self.trouble
 
 
-@dataclass
+@dataclass(repr=False)
 class Ground:
     """One Airflow and its two services.
 
