@@ -9,13 +9,15 @@ import shutil
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import IO, Self
 
 import psutil
 
-from demo import guard
+from local_stack import guard
 
 _STOP_SECONDS = guard.GRACE_SECONDS + 12
 #: Nothing else of the caller's environment reaches a child: no settings, proxies or paths by accident.
@@ -26,7 +28,32 @@ class ProcessFailed(RuntimeError):
     """A process did not start or ended by itself; the message ends with the last lines of its output."""
 
 
-class GuardedProcess:
+class Service(ABC):
+    """What is started on entering a context, and ended on leaving it."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End every process of it; may be called at any time and repeatedly."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class GuardedProcess(Service):
     """Start a command under ``guard.py`` and end all of its processes in `stop`.
 
     :param name: What error messages call it.
@@ -85,7 +112,7 @@ class GuardedProcess:
             )
 
     def stop(self) -> None:
-        """End every process that the command started; may be called at any time and repeatedly."""
+        """End every process that the command started."""
         if self._process is None or self._process.stdin is None:
             return
         with contextlib.suppress(BrokenPipeError):

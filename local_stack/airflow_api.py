@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+import json
+import secrets
+from collections.abc import Mapping
 from graphlib import TopologicalSorter
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
+from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_attempt, wait_fixed
 
-_T = TypeVar("_T")
+from local_stack.waiting import PATIENCE, wait_for
+
 FINISHED = frozenset({"success", "failed"})
 
 
@@ -19,14 +22,34 @@ class AirflowApi:
     def __init__(self, url: str, user: str, password: str) -> None:
         self._login = {"username": user, "password": password}
         # The API is on this machine: a proxy in the caller's environment is not for it.
-        self._http = httpx.Client(base_url=url, timeout=20, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Send one request below ``/api/v2`` and return the answer, whatever its status."""
+    def request(
+        self, method: str, path: str, *, repeatable: bool | None = None, **options: Any
+    ) -> httpx.Response:
+        """Send one request below ``/api/v2`` and return the answer, whatever its status.
+
+        :param repeatable: whether it may be sent again if no answer came; by default, GET and PATCH may.
+        """
+        if repeatable is None:
+            repeatable = method in {"GET", "PATCH"}
+        no_answer = httpx.TransportError if repeatable else httpx.ConnectError
+        # An error of the server, such as a locked SQLite, means that nothing was done.
+        retry = retry_if_exception_type(no_answer) | retry_if_result(lambda answer: answer.is_server_error)
+        retrying = Retrying(
+            retry=retry,
+            wait=wait_fixed(1),
+            stop=stop_after_attempt(5),
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        )
+        response: httpx.Response = retrying(self._send, method, path, **options)
+        return response
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         if "Authorization" not in self._http.headers:
             self._log_in()
         response = self._http.request(method, f"/api/v2{path}", **options)
@@ -41,14 +64,7 @@ class AirflowApi:
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         """Send one request and return the decoded answer; raise on an error status."""
-        response = self.request(method, path, **options)
-        if response.is_error:
-            raise httpx.HTTPStatusError(
-                f"{method} {path}: {response.status_code} {response.text[:500]}",
-                request=response.request,
-                response=response,
-            )
-        return response.json() if response.content else None
+        return _content(self.request(method, path, **options))
 
     def health(self) -> dict[str, str | None]:
         """Status per component; asks without a login."""
@@ -75,11 +91,29 @@ class AirflowApi:
                 waits_for[follower].add(task["task_id"])
         return list(TopologicalSorter(waits_for).static_order())
 
-    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
-        """Unpause the DAG, start a run, and return its run id."""
+    def add_connection(self, connection_id: str, connection: Mapping[str, Any]) -> None:
+        """Store a connection, given in Airflow's JSON form, in Airflow's database."""
+        extra = connection.get("extra")
+        body = {**connection, "connection_id": connection_id, "extra": extra and json.dumps(extra)}
+        self.call("POST", "/connections", json=body)
+
+    def unpause(self, dag_id: str) -> None:
+        """Let runs of the DAG start."""
         self.call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
-        body = {"logical_date": None, "conf": dict(conf or {})}
-        return str(self.call("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+
+    def trigger(
+        self, dag_id: str, conf: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> str:
+        """Start a run of an unpaused DAG and return its run id.
+
+        :param run_id: must be new; so a request that got no answer can be sent again.
+        """
+        run_id = run_id or f"run-{secrets.token_hex(8)}"
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
+        answer = self.request("POST", f"/dags/{dag_id}/dagRuns", repeatable=True, json=body)
+        if answer.status_code != httpx.codes.CONFLICT:  # the run exists: an earlier request has started it
+            _content(answer)
+        return run_id
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """State of a DAG run."""
@@ -123,31 +157,33 @@ class AirflowApi:
         self.call("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
 
     def wait_for_task(
-        self, dag_id: str, run_id: str, task_id: str, states: str | set[str], *, timeout: float = 60
+        self, dag_id: str, run_id: str, task_id: str, states: str | set[str], *, timeout: float = PATIENCE
     ) -> dict[str, Any]:
         """Wait until the task has (one of) the states, and return the task instance."""
         wanted = {states} if isinstance(states, str) else states
-        return _poll(
+        return wait_for(
             lambda: self.tasks(dag_id, run_id).get(task_id, {}),
             lambda task: task.get("state") in wanted,
-            f"{dag_id}.{task_id} is not {' or '.join(sorted(wanted))}",
-            timeout,
+            what=f"task {task_id} of {dag_id} / {run_id} is {' or '.join(sorted(wanted))}",
+            timeout=timeout,
         )
 
-    def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float = 120) -> str:
+    def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float = PATIENCE) -> str:
         """Wait until the run has finished, and return its state."""
-        return _poll(
+        return wait_for(
             lambda: self.run_state(dag_id, run_id),
             FINISHED.__contains__,
-            f"{dag_id} is not finished",
-            timeout,
+            what=f"DAG run {dag_id} / {run_id} has finished",
+            timeout=timeout,
         )
 
 
-def _poll(read: Callable[[], _T], done: Callable[[_T], bool], what: str, timeout: float) -> _T:
-    deadline = time.monotonic() + timeout
-    while not done(value := read()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} after {timeout:g} s, but {value}")
-        time.sleep(0.3)
-    return value
+def _content(response: httpx.Response) -> Any:
+    if response.is_error:
+        request = response.request
+        raise httpx.HTTPStatusError(
+            f"{request.method} {request.url.path}: {response.status_code} {response.text[:500]}",
+            request=request,
+            response=response,
+        )
+    return response.json() if response.content else None

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 import re
 import secrets
-import socket
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import httpx
+import port_for
 import psutil
 
-from demo.airflow_api import AirflowApi
-from demo.process import GuardedProcess, ProcessFailed
+from local_stack.airflow_api import AirflowApi
+from local_stack.process import GuardedProcess, ProcessFailed, Service
+from local_stack.waiting import PATIENCE, wait_for
 
 ROOT = Path(__file__).parent.parent
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -46,12 +43,12 @@ _COMMAND_LINES = {
 }
 
 
-class LocalAirflow:
+class LocalAirflow(Service):
     """Start Airflow on entering the context, and end all of its processes on leaving it.
 
     :param home: AIRFLOW_HOME. What an earlier run left there is deleted.
     :param dags_folder: Folder with the DAG files.
-    :param env: More environment variables, such as ``AIRFLOW_CONN_QIANFAN_DEFAULT``.
+    :param env: More environment variables. Without ``AIRFLOW__DATABASE__SQL_ALCHEMY_CONN``, it uses SQLite.
     """
 
     def __init__(
@@ -63,7 +60,7 @@ class LocalAirflow:
     ) -> None:
         self.home = home.absolute()
         self.password = secrets.token_urlsafe(12)
-        ports = free_ports(3)
+        ports = [port_for.select_random() for _ in range(3)]
         self.url = f"http://127.0.0.1:{ports[0]}"
         self.api = AirflowApi(self.url, USER, self.password)
         self._env = _settings(self.home, dags_folder.absolute(), ports) | dict(env or {})
@@ -80,23 +77,15 @@ class LocalAirflow:
         self._extra: list[GuardedProcess] = []
         self._seen: set[str] = set()
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
     @property
     def log_path(self) -> Path:
         """The output of all components."""
         return self._main.log_path
+
+    @property
+    def database_url(self) -> str:
+        """Where Airflow keeps its data, as SQLAlchemy takes it."""
+        return self._env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
 
     def start(self) -> None:
         """Start all components; they are not ready yet."""
@@ -108,17 +97,20 @@ class LocalAirflow:
             process.stop()
         self.api.close()
 
-    def wait_ready(self, dag_id: str | None = None, *, timeout: float = 120) -> None:
+    def wait_ready(self, dag_id: str | None = None, *, timeout: float = PATIENCE) -> None:
         """Wait until every component is healthy and the DAG ``dag_id``, if given, can be triggered.
 
-        :raises ProcessFailed: if a component ends, a DAG file is broken or the time is over.
+        :raises ProcessFailed: if a component ends or a DAG file is broken.
         """
-        deadline = time.monotonic() + timeout
-        while not self._is_ready(dag_id):
+
+        def is_ready() -> bool:
             self.check()
-            if time.monotonic() > deadline:
-                raise self._main.failure(f"was not ready within {timeout:g} s")
-            time.sleep(0.25)
+            return self._is_ready(dag_id)
+
+        try:
+            wait_for(is_ready, what="all components are healthy and the DAG is parsed", timeout=timeout)
+        except TimeoutError:
+            raise self._main.failure(f"was not ready within {timeout:g} s") from None
 
     def _is_ready(self, dag_id: str | None) -> bool:
         try:
@@ -168,34 +160,18 @@ class LocalAirflow:
 
     def start_component(self, component: str) -> None:
         """Start one more process of a component, for example after `kill`."""
-        env = self._env
-        if component == "triggerer":
-            env = env | {"AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_ports(1)[0])}
-        elif component == "scheduler":
-            env = env | {"AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_ports(1)[0])}
+        ports = {
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(port_for.select_random()),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(port_for.select_random()),
+        }
         process = GuardedProcess(
             f"Airflow's {component}",
             [self._airflow, component],
             folder=self.home / "extra" / f"{component}-{len(self._extra)}",
-            env=env,
+            env=self._env | ports,
         )
         self._extra.append(process)
         process.start()
-
-
-def free_ports(count: int) -> list[int]:
-    """Distinct free TCP ports below the range from which outgoing connections take theirs."""
-    ports: list[int] = []
-    for port in random.sample(range(20_000, 32_000), 12_000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
-        ports.append(port)
-        if len(ports) == count:
-            break
-    return ports
 
 
 def _settings(home: Path, dags_folder: Path, ports: list[int]) -> dict[str, str]:

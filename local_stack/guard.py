@@ -75,10 +75,11 @@ def _remaining() -> list[psutil.Process]:
         with contextlib.suppress(OSError):
             if process.pid != os.getpid() and os.getsid(process.pid) == os.getsid(0):
                 found.add(process)
-    return [process for process in found if _is_alive(process)]
+    return [process for process in found if is_alive(process)]
 
 
-def _is_alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs; a process that has ended and that its parent ignores does not."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
