@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 # The tests on a real Airflow run alone: it needs both cores.
 PARALLEL := -n 2 --dist worksteal --ignore tests/system
 
-.PHONY: help demo up test test-all bench lint types format constraints clean
+.PHONY: help demo up test test-all bench lint types format docs constraints clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -38,6 +38,9 @@ types: .venv/.installed  ## mypy --strict
 format: .venv/.installed  ## let ruff format and fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/.installed  ## write the table of Actions in the README anew
+	$(BIN)/python docs/actions.py
 
 constraints: .venv/.installed  ## write .ci/constraints.txt anew, with the newest versions
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade \
