@@ -501,7 +501,7 @@ def test_the_whole_training_is_one_task(start_emulator, run_task, deferrable):
         "modelConfig": {"any": "my"},
         "resourceConfig": {"resourceId": "my"},
     }
-    assert run.value["run_status"] == "Done"
+    assert (run.value["status"], run.value["run_status"], run.value["progress"]) == ("Done", "Done", 1.0)
     assert run.value["fine_tuning_job_id"] == run.xcom["fine_tuning_job_id"] == job["jobId"]
     assert run.value["fine_tuning_task_id"] == run.xcom["fine_tuning_task_id"] == task["taskId"]
     assert run.value["best_checkpoint_step"] in [point["step"] for point in run.value["checkpoints"]]
@@ -674,7 +674,7 @@ def test_the_tasks_of_a_job_are_listed(emulator, service, run_task):
         QianfanDescribeFineTuningTasksOperator, fine_tuning_job_id="{{ params.j }}", params={"j": job_id}
     )
     assert [row["fine_tuning_task_id"] for row in run.value] == ids
-    assert {row["run_status"] for row in run.value} == {"Waiting"}
+    assert {(row["status"], row["run_status"]) for row in run.value} == {("Waiting", "Waiting")}
 
 
 @pytest.mark.parametrize(
@@ -682,7 +682,7 @@ def test_the_tasks_of_a_job_are_listed(emulator, service, run_task):
     [
         ("nightly", 0, "Waiting", None),
         ("nightly", HOUR / 2, "Running", 0.41),
-        ("nightly", 2 * HOUR, "Done", None),
+        ("nightly", 2 * HOUR, "Done", 1.0),
         ("will-fail", 2 * HOUR, "Failed", None),
     ],
 )
@@ -695,7 +695,8 @@ def test_a_task_is_described_in_whatever_state_it_is(
         QianfanDescribeFineTuningTaskOperator, fine_tuning_task_id="{{ params.t }}", params={"t": task_id}
     )
     (task,) = emulator.tasks
-    assert (run.value["run_status"], run.value["progress"]) == (state, progress)
+    assert (run.value["status"], run.value["run_status"]) == (state, state)
+    assert run.value["progress"] == progress
     assert run.value["fine_tuning_task_id"] == run.xcom["fine_tuning_task_id"] == task_id
     assert run.value["fine_tuning_job_id"] == task["jobId"]
     assert len(run.value["checkpoints"]) == len(task.get("checkpointList", []))
@@ -714,6 +715,7 @@ def test_a_model_and_its_set_are_described(emulator, service, run_task):
         "model_set_id": version["modelSetId"],
         "model_name": "bot-V1",
         "status": "Creating",
+        "status_text": "Creating",
         "model": "HuggingFace",
         "description": None,
         "is_support_deploy": False,
@@ -747,8 +749,8 @@ def test_stop_returns_when_the_training_has_really_ended(start_emulator, service
     task_id = service.task()
     emulator.advance(HOUR / 2)
     run = stop(run_task, task_id)
-    assert run.value == {"fine_tuning_task_id": task_id, "run_status": "Stopped"}
-    assert run.xcom["run_status"] == "Stopped"
+    assert run.value == {"fine_tuning_task_id": task_id, "status": "Stopped", "run_status": "Stopped"}
+    assert (run.xcom["status"], run.xcom["run_status"]) == ("Stopped", "Stopped")
     assert actions_of(emulator).count("StopFineTuningTask") == 1
     assert actions_of(emulator).count("DescribeFineTuningTask") > 2
 
@@ -775,7 +777,11 @@ def test_stop_of_a_training_that_has_ended_tells_how(start_emulator, service, ru
     emulator = start_emulator(choices=Choices(stop_finished_task=answer))
     task_id = service.task(name)
     emulator.advance(2 * HOUR)
-    assert stop(run_task, task_id).value == {"fine_tuning_task_id": task_id, "run_status": state}
+    assert stop(run_task, task_id).value == {
+        "fine_tuning_task_id": task_id,
+        "status": state,
+        "run_status": state,
+    }
 
 
 @pytest.mark.parametrize(
@@ -807,7 +813,7 @@ def test_a_stop_whose_answer_was_lost_succeeds_although_the_next_attempt_finds_n
     emulator.fail_next("StopFineTuningTask", kind="lost_answer")
     emulator.fail_next("StopFineTuningTask", kind="error", status=404, code="NoSuchKey")
     run = stop(run_task, task_id)
-    assert run.value == {"fine_tuning_task_id": task_id, "run_status": None}
+    assert run.value == {"fine_tuning_task_id": task_id, "status": None, "run_status": None}
 
 
 def test_a_stop_whose_answer_was_lost_waits_although_the_next_attempt_is_refused(
@@ -828,7 +834,7 @@ def test_a_stop_of_a_missing_training_fails_or_is_ignored(start_emulator, run_ta
     assert run.tries == {"it": 1}
     ignored = stop(run_task, "task-gone", if_missing="ignore")
     assert ignored.state == "success"
-    assert ignored.value == {"fine_tuning_task_id": "task-gone", "run_status": None}
+    assert ignored.value == {"fine_tuning_task_id": "task-gone", "status": None, "run_status": None}
 
 
 # --- deleting

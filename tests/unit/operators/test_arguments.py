@@ -27,7 +27,7 @@ class Fruit(DeclaresArguments, BaseOperator):
     name: str = member("what it is called.", length=(2, 5))
     parts: dict[str, Any] | str | None = member("what it is made of.", default=None, json=True)
     place: str = templated("where it grows.", default="tree")
-    pause: float | None = option("seconds between two bites.", setting="poll_interval")
+    pause: float | None = option("seconds between two bites.", default=None, setting="poll_interval")
     retries: int = airflow_option("how often to try.", default=4)
 
     def __post_init__(self) -> None:
