@@ -12,11 +12,7 @@ from airflow_qianfan.api.actions.finetuning import (
     DescribeFineTuningJobs,
     DescribeFineTuningTasks,
 )
-from airflow_qianfan.api.actions.model import (
-    CreateCustomModel,
-    CreateCustomModelSet,
-    DescribeCustomModelSets,
-)
+from airflow_qianfan.api.actions.model import CreateCustomModel, CreateCustomModelSet, DescribeCustomModelSets
 
 
 def read(request: Any, result: Any) -> Any:

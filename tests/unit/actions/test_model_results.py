@@ -7,11 +7,7 @@ from typing import Any
 import pytest
 from wire import ok
 
-from airflow_qianfan.api.actions.model import (
-    DeleteModel,
-    DescribeModel,
-    DescribeModelSet,
-)
+from airflow_qianfan.api.actions.model import DeleteModel, DescribeModel, DescribeModelSet
 from airflow_qianfan.api.objects import Phase
 
 

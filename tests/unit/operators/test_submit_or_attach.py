@@ -9,11 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from creating import FT, KINDS, call, new_job, new_model, new_model_set, new_task
 from in_process import HOUR
 
-from airflow_qianfan.exceptions import (
-    QianfanAmbiguousCreateError,
-    QianfanError,
-    QianfanPermissionError,
-)
+from airflow_qianfan.exceptions import QianfanAmbiguousCreateError, QianfanError, QianfanPermissionError
 
 
 def test_intent_is_stored_before_the_create_and_the_id_after_it(work):

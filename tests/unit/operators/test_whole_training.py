@@ -5,11 +5,7 @@ from __future__ import annotations
 import pytest
 from creating import FT, LOST, Work, call
 
-from airflow_qianfan.exceptions import (
-    QianfanError,
-    QianfanPermissionError,
-    QianfanThrottledError,
-)
+from airflow_qianfan.exceptions import QianfanError, QianfanPermissionError, QianfanThrottledError
 
 
 @pytest.mark.parametrize("write", [1, 2, 3, 4])
