@@ -68,7 +68,7 @@ class QianfanCreateCustomModelSetOperator(QianfanCreateOperator):
             # Somebody else may have been faster, or the look-up above was stale.
             request = self.kind_request_by_name(creation.name)
             try:
-                model_set_id = self._read(lambda: self.hook.call(request).model_set_id)
+                model_set_id = self._read(creation, lambda: self.hook.call(request).model_set_id)
             except QianfanNotFoundError:
                 raise refusal from None
         return self.created_output(creation, model_set_id)

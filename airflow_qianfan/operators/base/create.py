@@ -155,7 +155,7 @@ class QianfanCreateOperator(QianfanRequestOperator):
         if created_id is None:
             if record.before is None:
                 lookups = LOOKUPS if creation.owns_parent else FEW_LOOKUPS
-                record.before = self._read(creation.existing, lookups)
+                record.before = self._read(creation, creation.existing, lookups)
                 memory.write(replace(record, unwatched=False))
             created_id = self._create(creation, memory, record)
         return created_id
@@ -198,7 +198,9 @@ class QianfanCreateOperator(QianfanRequestOperator):
         self.created(creation, created_id)
         return created_id
 
-    def _read(self, read: Callable[[], FoundT], lookups: Collection[float] = LOOKUPS) -> FoundT:
+    def _read(
+        self, creation: Creation, read: Callable[[], FoundT], lookups: Collection[float] = LOOKUPS
+    ) -> FoundT:
         """Read what may be too new for the first look-up."""
         stale: QianfanError | None = None
         for number, share in enumerate(lookups, 1):
@@ -206,13 +208,13 @@ class QianfanCreateOperator(QianfanRequestOperator):
             try:
                 return read()
             except _STALE as error:
-                self.log.info("Look-up %d of %d: %s", number, len(lookups), error)
+                self.log.info("Look-up %d of %d for %s: %s", number, len(lookups), creation.what, error)
                 stale = error
         raise stale or AssertionError("unreachable")
 
     def _is_usable(self, creation: Creation, created_id: str) -> bool:
         try:
-            return self._read(lambda: creation.is_usable(created_id))
+            return self._read(creation, lambda: creation.is_usable(created_id))
         except QianfanNotFoundError:
             return False
 

@@ -77,13 +77,17 @@ def run_steps(steps: Steps, hook: QianfanHook, *, seconds: float) -> RemoteObjec
     :raises QianfanWaitTimeoutError: it has not ended by then.
     """
     deadline = time.monotonic() + seconds
+    # The last answer, which tells the state, comes before each pause.
+    answer: Any = None
     step = next(steps)
     while True:
         try:
             if isinstance(step, float):
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise QianfanWaitTimeoutError(f"it has not ended within {seconds:g} s")
+                    raise QianfanWaitTimeoutError(
+                        f"{answer.label} is still {answer.status} {seconds:g} s after it was told to stop"
+                    )
                 time.sleep(min(step, left))
                 answer = None
             else:

@@ -1,4 +1,4 @@
-"""Results as the service may send them."""
+"""Trainings and jobs as the service may send them."""
 
 from __future__ import annotations
 
@@ -6,33 +6,16 @@ import json
 from typing import Any
 
 import pytest
-from members import (
-    JOB,
-    TASK,
-    TRAIN,
-)
-from wire import ok
 
 from airflow_qianfan.api.actions.finetuning import (
     Checkpoint,
-    CreateFineTuningJob,
-    CreateFineTuningTask,
     DescribeFineTuningJobs,
     DescribeFineTuningTask,
     DescribeFineTuningTasks,
     FineTuningTask,
-    FineTuningTaskStatus,
-    task_console_url,
 )
-from airflow_qianfan.api.actions.model import (
-    CreateCustomModel,
-    CreateCustomModelSet,
-    DeleteModel,
-    DescribeCustomModelSets,
-    DescribeModel,
-    DescribeModelSet,
-    ModelStatus,
-)
+from airflow_qianfan.api.actions.finetuning.task import task_console_url
+from airflow_qianfan.api.objects import Phase
 
 
 def read(request: Any, result: Any) -> Any:
@@ -58,7 +41,7 @@ def test_task_is_read_as_the_page_shows_it():
         finishDate="0000-00-00T00:00:00Z",
     )
     assert (read_task.job_id, read_task.job_name, read_task.job_description) == ("job-1", "nightly", "")
-    assert (read_task.status, read_task.progress) == (FineTuningTaskStatus.RUNNING, 0.4)
+    assert (read_task.status, read_task.state.phase, read_task.progress) == ("Running", Phase.ACTIVE, 0.4)
     assert (read_task.create_date, read_task.finish_date) == ("2025-01-16T09:48:35Z", None)
     assert read_task.parameter_scale == "LoRA"
     assert read_task.vdl_link.endswith("displayToken=x")
@@ -66,7 +49,8 @@ def test_task_is_read_as_the_page_shows_it():
 
 def test_task_without_anything_but_its_id_is_waiting():
     bare = task()
-    assert bare.status is FineTuningTaskStatus.WAITING
+    assert (bare.status, bare.run_status, bare.state.phase) == ("Waiting", None, Phase.ACTIVE)
+    assert (bare.started, bare.summary()) == (None, [])
     assert (bare.progress, bare.metric_values, bare.checkpoint_list) == (None, {}, [])
     assert (bare.best_checkpoint, bare.console_url, bare.finish_date) == (None, None, None)
 
@@ -79,77 +63,38 @@ def test_null_is_as_good_as_missing(member):
     assert task(**{member: None}).output() == task().output()
 
 
-@pytest.mark.parametrize(
-    ("request_", "rows"),
-    [
-        (DescribeFineTuningJobs(), "jobList"),
-        (DescribeFineTuningTasks(job_id="job-1"), "taskList"),
-        (DescribeCustomModelSets(), "customModelSetList"),
-    ],
-    ids=["jobs", "tasks", "model-sets"],
-)
-@pytest.mark.parametrize("result", [{}, {"rows": None}, {"rows": []}])
-def test_list_may_be_missing_or_null(request_, rows, result):
-    page = read(request_, {rows: result["rows"]} if "rows" in result else {})
-    assert page.rows == []
-    assert page.page_info.is_truncated is False
-
-
-def test_lists_of_a_model_set_may_be_null():
-    found = read(
-        DescribeModelSet(model_set_id="am-1"),
-        {"modelSetId": "am-1", "labels": None, "modelIds": None, "modelNames": None},
-    )
-    assert (found.labels, found.model_ids, found.model_names) == ([], [], [])
-
-
 def test_members_nobody_knows_are_kept():
     assert task(newMember={"a": 1}).model_extra == {"newMember": {"a": 1}}
 
 
 @pytest.mark.parametrize(
-    ("spelling", "status", "terminal"),
+    ("spelling", "status", "phase", "is_known"),
     [
-        ("Waiting", FineTuningTaskStatus.WAITING, False),
-        ("", FineTuningTaskStatus.WAITING, False),
-        ("Running", FineTuningTaskStatus.RUNNING, False),
-        ("RUNNING", FineTuningTaskStatus.RUNNING, False),
-        ("Done", FineTuningTaskStatus.DONE, True),
-        ("FINISH", FineTuningTaskStatus.DONE, True),
-        ("Finish", FineTuningTaskStatus.DONE, True),
-        ("Failed", FineTuningTaskStatus.FAILED, True),
-        ("Fail", FineTuningTaskStatus.FAILED, True),
-        ("FAIL", FineTuningTaskStatus.FAILED, True),
-        ("Stopped", FineTuningTaskStatus.STOPPED, True),
-        ("Stop", FineTuningTaskStatus.STOPPED, True),
-        ("STOP", FineTuningTaskStatus.STOPPED, True),
-        ("Stopping", FineTuningTaskStatus.UNKNOWN, False),
-        ("Unknown", FineTuningTaskStatus.UNKNOWN, False),
-        ("暂停", FineTuningTaskStatus.UNKNOWN, False),
+        ("Waiting", "Waiting", Phase.ACTIVE, True),
+        ("", "Waiting", Phase.ACTIVE, True),
+        ("Running", "Running", Phase.ACTIVE, True),
+        ("RUNNING", "Running", Phase.ACTIVE, True),
+        ("Done", "Done", Phase.SUCCEEDED, True),
+        ("FINISH", "Done", Phase.SUCCEEDED, True),
+        ("Finish", "Done", Phase.SUCCEEDED, True),
+        ("Failed", "Failed", Phase.FAILED, True),
+        ("Fail", "Failed", Phase.FAILED, True),
+        ("FAIL", "Failed", Phase.FAILED, True),
+        ("Stopped", "Stopped", Phase.STOPPED, True),
+        ("Stop", "Stopped", Phase.STOPPED, True),
+        ("STOP", "Stopped", Phase.STOPPED, True),
+        ("Stopping", "Stopping", Phase.ACTIVE, False),
+        ("Unknown", "Unknown", Phase.ACTIVE, False),
+        ("暂停", "暂停", Phase.ACTIVE, False),
     ],
 )
-def test_every_spelling_of_a_task_status_is_understood(spelling, status, terminal):
+def test_every_spelling_of_a_task_status_is_understood(spelling, status, phase, is_known):
     read_task = task(runStatus=spelling)
-    assert (read_task.status, read_task.status.is_terminal) == (status, terminal)
-    assert read_task.output()["run_status"] == spelling
-
-
-@pytest.mark.parametrize(
-    ("spelling", "status", "terminal"),
-    [
-        ("Creating", ModelStatus.CREATING, False),
-        ("", ModelStatus.CREATING, False),
-        (None, ModelStatus.CREATING, False),
-        ("Ready", ModelStatus.READY, True),
-        ("READY", ModelStatus.READY, True),
-        ("Fail", ModelStatus.FAIL, True),
-        ("Failed", ModelStatus.FAIL, True),
-        ("Archived", ModelStatus.UNKNOWN, False),
-    ],
-)
-def test_every_spelling_of_a_model_status_is_understood(spelling, status, terminal):
-    found = read(DescribeModel(model_id="amv-1"), {"modelId": "amv-1", "status": spelling})
-    assert (found.status, found.status.is_terminal) == (status, terminal)
+    state = read_task.state
+    assert (read_task.status, state.phase, state.is_known) == (status, phase, is_known)
+    assert state.is_final is (phase is not Phase.ACTIVE)
+    output = read_task.output()
+    assert (output["status"], output["run_status"]) == (status, spelling)
 
 
 @pytest.mark.parametrize("name", ["createDate", "createTime"])
@@ -256,7 +201,7 @@ def test_output_of_a_task_is_small_and_fit_for_xcom():
     output = task(
         jobId="job-1",
         trainMode="SFT",
-        runStatus="Done",
+        runStatus="FINISH",
         metrics={"BLEU-4": "16.56%", "ROUGE-1": "NaN"},
         checkpointList=[{"step": 64, "perplexity": float("nan"), "trainingLoss": 0.35, "more": 1}],
         vdlLink="https://example.com",
@@ -265,8 +210,9 @@ def test_output_of_a_task_is_small_and_fit_for_xcom():
     assert output == {
         "fine_tuning_task_id": "task-1",
         "fine_tuning_job_id": "job-1",
-        "run_status": "Done",
-        "progress": None,
+        "status": "Done",
+        "run_status": "FINISH",
+        "progress": 1.0,
         "metrics": {"BLEU-4": 0.1656},
         "checkpoints": [checkpoint],
         "best_checkpoint": checkpoint,
@@ -293,71 +239,9 @@ def test_console_page_depends_on_the_mode(train_mode, part):
     assert task(jobId="job-1", trainMode=train_mode).console_url == expected
 
 
-def test_created_ids_are_read():
-    assert read(CreateFineTuningJob(**JOB), {"jobId": "job-1"}).job_id == "job-1"
-    assert read(CreateFineTuningTask(**TASK), {"taskId": "task-1", "jobId": "job-1"}).task_id == "task-1"
-    request = CreateCustomModelSet(model_set_name="bot", model_type="Text2Text")
-    assert read(request, "am-1").model_set_id == "am-1"
-    assert read(request, {"modelSetId": "am-1"}).model_set_id == "am-1"
-    made = read(CreateCustomModel(**TRAIN), {"modelSetId": "am-1", "modelId": "amv-1"})
-    assert (made.model_set_id, made.model_id) == ("am-1", "amv-1")
-
-
-def test_model_set_and_model_are_read_as_the_pages_show_them():
-    found = read(
-        DescribeModelSet(model_set_name="bot"),
-        {
-            "modelSetId": "am-1",
-            "modelSetName": "bot",
-            "modelType": "Text2Text",
-            "source": "UserCreate",
-            "labels": ["a"],
-            "modelIds": ["amv-2", "amv-1"],
-            "modelNames": ["bot_2", "bot_1"],
-            "createTime": "2024-06-04T18:38:59+08:00",
-        },
-    )
-    assert found.output() == {
-        "model_set_id": "am-1",
-        "model_set_name": "bot",
-        "model_type": "Text2Text",
-        "labels": ["a"],
-        "model_ids": ["amv-2", "amv-1"],
-    }
-    version = read(
-        DescribeModel(model_id="amv-1"),
-        {
-            "modelId": "amv-1",
-            "modelSetId": "am-1",
-            "modelName": "bot_1",
-            "status": "Ready",
-            "model": "ERNIE-Speed-8K",
-            "sourceInfo": {"sourceType": "Train"},
-            "isSupportDeploy": True,
-            "tokenLimitations": {"trivial": {"inputTokens": 1}},
-        },
-    )
-    assert version.output() == {
-        "model_id": "amv-1",
-        "model_set_id": "am-1",
-        "model_name": "bot_1",
-        "status": "Ready",
-        "model": "ERNIE-Speed-8K",
-        "description": None,
-        "is_support_deploy": True,
-    }
-    assert version.source_info == {"sourceType": "Train"}
-
-
 def test_checkpoint_keeps_what_else_the_service_says():
     listed = Checkpoint.model_validate({"step": 64, "validationLoss": 0.5})
     assert listed.model_extra == {"validationLoss": 0.5}
-
-
-@pytest.mark.parametrize("answer", [True, {}, {"modelId": "amv-1"}, [], "amv-1"])
-def test_deletion_of_a_model_takes_any_answer_since_none_is_documented(answer, connect, wire):
-    wire.script(ok(answer))
-    assert connect().call(DeleteModel(model_id="amv-1")) == answer
 
 
 def test_a_checkpoint_without_a_step_does_not_hide_how_a_training_ended():
@@ -368,11 +252,43 @@ def test_a_checkpoint_without_a_step_does_not_hide_how_a_training_ended():
             "checkpointList": [{"perplexity": 1.5}, None, {"step": 64, "perplexity": 2.0}],
         }
     )
-    assert task.status.is_terminal
+    assert task.state.phase is Phase.SUCCEEDED
     assert [checkpoint.step for checkpoint in task.checkpoint_list] == [64]
 
 
-def test_a_page_without_page_info_is_the_last():
-    page = DescribeFineTuningJobs().read_result({"jobList": [{"jobId": "job-1"}], "pageInfo": None})
-    assert [job.job_id for job in page.rows] == ["job-1"]
-    assert not page.page_info.is_truncated
+@pytest.mark.parametrize("spelling", ["Done", "FINISH"])
+def test_progress_of_what_is_done_is_whole(spelling):
+    assert task(runStatus=spelling, runProgress="97%").progress == 1.0
+    assert task(runStatus=spelling).progress == 1.0
+
+
+def test_progress_of_what_failed_is_what_the_service_says():
+    assert task(runStatus="Failed", runProgress="97%").progress == 0.97
+    assert task(runStatus="Failed").progress is None
+
+
+def test_summary_has_the_metrics_and_the_best_checkpoint():
+    done = task(
+        runStatus="Done",
+        metrics={"BLEU-4": "16.56%", "ROUGE-1": "n/a"},
+        checkpointList=[
+            {"step": 64, "perplexity": 1.5, "trainingLoss": 0.35},
+            {"step": 128, "perplexity": 1.2},
+        ],
+    )
+    assert done.summary() == ["Metrics: BLEU-4 0.1656", "Best checkpoint: step 128, perplexity 1.2"]
+    assert task(runStatus="Done").summary() == []
+
+
+def test_start_is_a_time_with_its_zone():
+    utc, beijing = task(createDate="2024-01-16T09:48:35Z"), task(createDate="2024-01-16T17:48:35+08:00")
+    assert utc.started == beijing.started == 1705398515.0
+    assert task(createDate="yesterday").started is None
+
+
+def test_training_is_an_object_with_ids_and_requests():
+    found = task(jobId="job-1")
+    assert (found.object_id, found.parent_id, found.label) == ("task-1", "job-1", "fine-tuning task task-1")
+    assert FineTuningTask.describe("task-1") == DescribeFineTuningTask(task_id="task-1")
+    assert FineTuningTask.stop("task-1").body() == {"taskId": "task-1"}
+    assert FineTuningTask.siblings("job-1") == DescribeFineTuningTasks(job_id="job-1", max_keys=100)
