@@ -18,21 +18,21 @@ from typing import Any
 
 import pytest
 import structlog
-from airflow_qianfan.operators.durable import Origin
 from attempts import TaskRun
 from tenacity import wait_random_exponential
 
-from airflow_qianfan.api import exchange
+from airflow_qianfan.api import retry
 from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs, DescribeFineTuningTasks
 from airflow_qianfan.api.actions.model import DescribeCustomModelSets, DescribeModel
 from airflow_qianfan.exceptions import QianfanTerminalStateError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.operators.finetuning import QianfanFineTuningOperator
+from airflow_qianfan.operators.base.origin import Origin
 from airflow_qianfan.operators.model import (
     QianfanCreateCustomModelOperator,
     QianfanCreateCustomModelSetOperator,
 )
-from airflow_qianfan.triggers import base, poller
+from airflow_qianfan.triggers.base import poller, polling
 from local_stack.qianfan import LocalQianfan
 
 pytestmark = pytest.mark.slow
@@ -103,8 +103,8 @@ def scaled_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """All waits of the package, in a tenth of the time, and none of its log."""
     monkeypatch.setenv("AIRFLOW__QIANFAN__SETTLE_SECONDS", str(SETTLE_SECONDS))
     monkeypatch.setenv("AIRFLOW__QIANFAN__MAX_POLL_INTERVAL", "2")
-    monkeypatch.setattr(exchange, "_BACKOFF", wait_random_exponential(multiplier=0.1, max=1.0))
-    monkeypatch.setattr(base, "MAX_BACKOFF", 4.0)
+    monkeypatch.setattr(retry, "_BACKOFF", wait_random_exponential(multiplier=0.1, max=1.0))
+    monkeypatch.setattr(polling, "MAX_BACKOFF", 4.0)
     monkeypatch.setattr(poller, "FIRST_SLOWDOWN", 0.1)
     monkeypatch.setattr(poller, "LONGEST_SLOWDOWN", 6.0)
     before = structlog.get_config()["wrapper_class"]

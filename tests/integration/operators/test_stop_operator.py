@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from operator_values import HOUR, RETRIES, actions_of
 
-from airflow_qianfan.emulator import Choices
+from airflow_qianfan.emulator import Assumptions
 from airflow_qianfan.exceptions import (
     QianfanNotFoundError,
     QianfanOperationFailedError,
@@ -36,14 +36,14 @@ def test_stop_returns_when_the_training_has_really_ended(emulator, service, run_
 
 
 def test_stop_does_not_wait_if_told_so(start_emulator, service, run_task):
-    emulator = start_emulator(choices=Choices(stop_delay_seconds=HOUR))
+    emulator = start_emulator(assumptions=Assumptions(stop_delay_seconds=HOUR))
     task_id = service.task()
     emulator.advance(HOUR / 2)
     assert stop(run_task, task_id, wait_for_completion=False).value["run_status"] == "Running"
 
 
 def test_stop_that_takes_too_long_says_what_still_runs(start_emulator, service, run_task):
-    emulator = start_emulator(choices=Choices(stop_delay_seconds=HOUR / 4))
+    emulator = start_emulator(assumptions=Assumptions(stop_delay_seconds=HOUR / 4))
     task_id = service.task()
     emulator.advance(HOUR / 2)
     run = stop(run_task, task_id, timeout=0.3)
@@ -54,7 +54,7 @@ def test_stop_that_takes_too_long_says_what_still_runs(start_emulator, service, 
 @pytest.mark.parametrize("answer", ["error", "false", "true"])
 @pytest.mark.parametrize(("name", "state"), [("nightly", "Done"), ("will-fail", "Failed")])
 def test_stop_of_a_training_that_has_ended_tells_how(start_emulator, service, run_task, answer, name, state):
-    emulator = start_emulator(choices=Choices(stop_finished_task=answer))
+    emulator = start_emulator(assumptions=Assumptions(stop_finished_task=answer))
     task_id = service.task(name)
     emulator.advance(2 * HOUR)
     assert stop(run_task, task_id).value == {
@@ -106,7 +106,7 @@ def test_a_stop_whose_answer_was_lost_waits_although_the_next_attempt_is_refused
 
 @pytest.mark.parametrize("answer", ["error", "false"])
 def test_a_stop_of_a_missing_training_fails_or_is_ignored(start_emulator, run_task, answer):
-    start_emulator(choices=Choices(stop_unknown_task=answer))
+    start_emulator(assumptions=Assumptions(stop_unknown_task=answer))
     run = stop(run_task, "task-gone", **RETRIES)
     assert isinstance(run.error, QianfanNotFoundError)
     assert run.tries == {"it": 1}
