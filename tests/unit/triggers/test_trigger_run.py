@@ -1,6 +1,7 @@
 """A trigger from its first poll to its event."""
 
 import asyncio
+import itertools
 import json
 import logging
 import math
@@ -128,7 +129,7 @@ async def test_the_first_poll_comes_within_an_interval_the_others_one_apart_with
     async with running([task_trigger(poll_interval=10.0, max_poll_interval=10.0)]):
         await qianfan.until(lambda: len(qianfan.calls) == 40)
     assert 0 <= qianfan.times[0] - start <= 10
-    pauses = [later - sooner for sooner, later in zip(qianfan.times, qianfan.times[1:], strict=False)]
+    pauses = [later - sooner for sooner, later in itertools.pairwise(qianfan.times)]
     assert all(9.0 <= seconds <= 11.02 for seconds in pauses)
     assert len({round(seconds, 1) for seconds in pauses}) > 5
 
