@@ -179,8 +179,10 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
         return False if event is None else PokeReturnValue(True, output_of(event))
 
     def _started(self, context: Context) -> float:
+        if not self.reschedule:
+            return time.time()
         ti: Any = context["ti"]
-        first = ti.get_first_reschedule_date(context) if self.reschedule else None
+        first = ti.get_first_reschedule_date(context)
         return first.timestamp() if first else time.time()
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -26,8 +26,8 @@ from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs, Descr
 from airflow_qianfan.api.actions.model import DescribeCustomModelSets, DescribeModel
 from airflow_qianfan.exceptions import QianfanTerminalStateError
 from airflow_qianfan.hooks.qianfan import QianfanHook
-from airflow_qianfan.operators.finetuning import QianfanFineTuningOperator
 from airflow_qianfan.operators.base.origin import Origin
+from airflow_qianfan.operators.finetuning import QianfanFineTuningOperator
 from airflow_qianfan.operators.model import (
     QianfanCreateCustomModelOperator,
     QianfanCreateCustomModelSetOperator,

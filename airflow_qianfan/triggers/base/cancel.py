@@ -38,6 +38,8 @@ REFUSALS = (QianfanOperationFailedError, QianfanRequestError)
 # The state of the task after a user has marked or cleared it, or where no further attempt follows.
 _ENDED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed", "restarting"})
 
+_NOT_ENDED = "it has not ended within %g s"
+
 Steps = Generator["Action[Any] | float", Any, "RemoteObject"]
 
 
@@ -138,18 +140,19 @@ async def astop_object(hook: QianfanHook, target: Target, why: str, log: Logger,
     """Stop an object without blocking the event loop; see :func:`stop_object`."""
     try:
         return _report(target, await arun_steps(stop_steps(target), hook, seconds=seconds), why, log)
-    except (AirflowException, TimeoutError) as error:
+    except AirflowException as error:
         return _report(target, error, why, log)
+    except TimeoutError:
+        return _report(target, QianfanWaitTimeoutError(_NOT_ENDED % seconds), why, log)
 
 
-def _report(target: Target, outcome: RemoteObject | BaseException, why: str, log: Logger) -> bool:
-    if isinstance(outcome, BaseException):
-        error = str(outcome) or type(outcome).__name__
+def _report(target: Target, outcome: RemoteObject | AirflowException, why: str, log: Logger) -> bool:
+    if isinstance(outcome, AirflowException):
         log.error(
             "Stopping %s, since %s, did not succeed: %s. It may go on and cost money: look in the console.",
             target.label,
             why,
-            error.rstrip("."),
+            str(outcome).rstrip("."),
         )
         return False
     log.info("Stopped %s, since %s: it is %s.", target.label, why, outcome.status)

@@ -150,7 +150,14 @@ class PollerLease:
 
         :raises QianfanError: the poll failed, or the connection cannot be used.
         """
-        poller = await self._take(time.monotonic() - CONFIG_SECONDS)
+        try:
+            poller = await self._take(time.monotonic() - CONFIG_SECONDS)
+        except QianfanError as error:
+            if not error.transient:
+                raise
+            # A secrets backend that is away for a moment must not use up all failures in that moment.
+            await asyncio.sleep(pause)
+            poller, pause = await self._take(time.monotonic()), 0.0
         while True:
             poll = poller.poll(target, interval, pause)
             try:

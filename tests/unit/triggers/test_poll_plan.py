@@ -1,4 +1,4 @@
-"""The plan of looks: its bounds, its direction, and what it saves over a look every 30 seconds."""
+"""The plan of polls: its bounds, its direction, and what it saves over a poll every 30 seconds."""
 
 import math
 import random
@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Callable
 
 import pytest
-from airflow_qianfan.triggers.plan import KNOWN_SHARE, NEARLY_DONE, REMAINING_SHARE, next_pause
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+from airflow_qianfan.triggers.base.plan import KNOWN_SHARE, NEARLY_DONE, REMAINING_SHARE, next_pause
 
 SHORTEST, LONGEST = 30.0, 600.0
 HOUR = 3600.0
@@ -38,7 +39,7 @@ def test_the_shortest_pause_is_kept_even_where_the_longest_is_below_it(shortest,
 
 
 @given(ages, ages, st.none() | known_shares)
-def test_what_is_older_without_having_come_further_is_looked_at_more_rarely(one, other, progress):
+def test_what_is_older_without_having_come_further_is_polled_more_rarely(one, other, progress):
     young, old = sorted((one, other))
     if young == 0 and progress is not None:
         return  # nothing is known of its speed
@@ -46,7 +47,7 @@ def test_what_is_older_without_having_come_further_is_looked_at_more_rarely(one,
 
 
 @given(ages, shares.filter(bool), shares.filter(bool), speeds)
-def test_what_has_come_further_is_looked_at_more_often(age, one, other, speed):
+def test_what_has_come_further_is_polled_more_often(age, one, other, speed):
     less, more = sorted((one, other))
     pause = next_pause(age, less, SHORTEST, LONGEST, speed=speed)
     if age == 0 and speed == 0:
@@ -55,19 +56,19 @@ def test_what_has_come_further_is_looked_at_more_often(age, one, other, speed):
 
 
 @given(ages.filter(bool), known_shares, speeds, speeds)
-def test_what_has_become_faster_is_looked_at_more_often(age, progress, one, other):
+def test_what_has_become_faster_is_polled_more_often(age, progress, one, other):
     slow, fast = sorted((one, other))
     pause = next_pause(age, progress, SHORTEST, LONGEST, speed=slow)
     assert next_pause(age, progress, SHORTEST, LONGEST, speed=fast) <= pause
 
 
 @given(ages, st.floats(NEARLY_DONE, 1))
-def test_what_is_nearly_done_is_looked_at_most_often(age, progress):
+def test_what_is_nearly_done_is_polled_most_often(age, progress):
     assert next_pause(age, progress, SHORTEST, LONGEST) == SHORTEST
 
 
 @given(st.floats(HOUR, DAY), st.floats(0.01, 0.9))
-def test_a_steady_training_is_looked_at_again_before_it_ends(length, done):
+def test_a_steady_training_is_polled_again_before_it_ends(length, done):
     pause = next_pause(done * length, done, SHORTEST, math.inf)
     shares = min((1 - done) * REMAINING_SHARE, done * KNOWN_SHARE)
     assert pause == pytest.approx(max(SHORTEST, shares * length))
@@ -125,12 +126,12 @@ def unknown(share: float) -> float:
 CURVES = [linear, plateaus, slowing, quickening]
 
 
-def looks_of(rng: random.Random, curve: Curve, queue: float, length: float, plan: bool) -> tuple[int, float]:
-    """Watch one training; return how many looks it took, and how late its end was seen.
+def polls_of(rng: random.Random, curve: Curve, queue: float, length: float, plan: bool) -> tuple[int, float]:
+    """Watch one training; return how many polls it took, and how late its end was seen.
 
     :param queue: seconds until it begins.
     :param length: seconds it then takes.
-    :param plan: plan the looks, or look every 30 s.
+    :param plan: plan the polls, or poll every 30 s.
     """
     end = queue + length
     count, now = 0, rng.uniform(0, SHORTEST)
@@ -153,12 +154,12 @@ def looks_of(rng: random.Random, curve: Curve, queue: float, length: float, plan
 def watch_many(
     curve: Curve, length: tuple[float, float], *, plan: bool = True, number: int = 500
 ) -> tuple[float, float, float]:
-    """Return the looks per training, and median and 95th percentile of the delay, in seconds."""
+    """Return the polls per training, and median and 95th percentile of the delay, in seconds."""
     rng = random.Random(20_240_516)
     counts, delays = [], []
     for _ in range(number):
         queue = rng.choice((0.0, rng.uniform(0, 0.1), rng.uniform(0, 0.5))) * HOUR
-        count, delay = looks_of(rng, curve, queue, rng.uniform(*length), plan)
+        count, delay = polls_of(rng, curve, queue, rng.uniform(*length), plan)
         counts.append(count)
         delays.append(delay)
     return statistics.mean(counts), statistics.median(delays), statistics.quantiles(delays, n=20)[-1]
@@ -169,12 +170,12 @@ def watch_many(
     # The last percents of a slowing training last half an hour, in which its end is always near.
     [(linear, 9), (plateaus, 6), (quickening, 8), (slowing, 4)],
 )
-def test_three_hours_take_a_fraction_of_the_looks_and_the_end_is_seen_as_soon(curve, saving):
+def test_three_hours_take_a_fraction_of_the_polls_and_the_end_is_seen_as_soon(curve, saving):
     """The goal is a fifth over a training that is steady or recorded, with and without queueing."""
     length = (2.75 * HOUR, 3.25 * HOUR)
-    looks, median, late = watch_many(curve, length)
-    fixed_looks, fixed_median, fixed_late = watch_many(curve, length, plan=False)
-    assert fixed_looks >= saving * looks
+    polls, median, late = watch_many(curve, length)
+    fixed_polls, fixed_median, fixed_late = watch_many(curve, length, plan=False)
+    assert fixed_polls >= saving * polls
     assert median <= fixed_median + 2
     assert late <= fixed_late + 5
 
@@ -183,12 +184,12 @@ def test_three_hours_take_a_fraction_of_the_looks_and_the_end_is_seen_as_soon(cu
 @pytest.mark.parametrize(
     "length", [(60, 600), (600, HOUR), (12 * HOUR, 3 * DAY)], ids=["minutes", "hour", "days"]
 )
-def test_no_training_takes_more_looks_than_every_30_seconds_nor_is_its_end_seen_after_the_longest_pause(
+def test_no_training_takes_more_polls_than_every_30_seconds_nor_is_its_end_seen_after_the_longest_pause(
     curve, length
 ):
-    looks, _, late = watch_many(curve, length, number=100)
-    fixed_looks, _, _ = watch_many(curve, length, plan=False, number=100)
-    assert looks <= fixed_looks * 1.02
+    polls, _, late = watch_many(curve, length, number=100)
+    fixed_polls, _, _ = watch_many(curve, length, plan=False, number=100)
+    assert polls <= fixed_polls * 1.02
     assert late <= LONGEST * 1.1
 
 
@@ -200,5 +201,5 @@ def test_a_sudden_failure_is_seen_within_the_longest_pause(share):
     def failing(progress: float) -> float:
         return progress * share
 
-    delays = [looks_of(rng, failing, 0.0, 3 * HOUR * share, True)[1] for _ in range(200)]
+    delays = [polls_of(rng, failing, 0.0, 3 * HOUR * share, True)[1] for _ in range(200)]
     assert max(delays) <= LONGEST * 1.1
