@@ -5,7 +5,8 @@ import threading
 import time
 
 import pytest
-from airflow_qianfan.api.exchange import Pace
+
+from airflow_qianfan.api.rate_limiter import RateLimiter
 
 
 @pytest.fixture
@@ -17,11 +18,11 @@ def now(monkeypatch):
 
 
 def test_a_thousand_calls_of_many_threads_get_slots_exactly_apart(now):
-    pace = Pace(500)
+    limiter = RateLimiter(500)
     slots: list[float] = []
 
     def take() -> None:
-        mine = [pace.next_slot() for _ in range(20)]
+        mine = [limiter.next_slot() for _ in range(20)]
         assert mine == sorted(mine)
         slots.extend(mine)
 
@@ -34,11 +35,11 @@ def test_a_thousand_calls_of_many_threads_get_slots_exactly_apart(now):
 
 
 def test_a_thousand_coroutines_get_slots_exactly_apart_and_in_order(now):
-    pace = Pace(500)
+    limiter = RateLimiter(500)
     slots: list[float] = []
 
     async def take() -> None:
-        slots.append(pace.next_slot())
+        slots.append(limiter.next_slot())
 
     async def take_all() -> None:
         await asyncio.gather(*(take() for _ in range(1000)))
@@ -48,7 +49,7 @@ def test_a_thousand_coroutines_get_slots_exactly_apart_and_in_order(now):
 
 
 def test_slots_that_nobody_took_are_not_made_up_for(now):
-    pace = Pace(10)
-    assert [pace.next_slot() for _ in range(3)] == pytest.approx([0, 0.1, 0.2])
+    limiter = RateLimiter(10)
+    assert [limiter.next_slot() for _ in range(3)] == pytest.approx([0, 0.1, 0.2])
     now[0] = 1060.0
-    assert [pace.next_slot() for _ in range(3)] == pytest.approx([0, 0.1, 0.2])
+    assert [limiter.next_slot() for _ in range(3)] == pytest.approx([0, 0.1, 0.2])
