@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 
 RUNS = int(os.environ.get("QIANFAN_SOAK", "400"))
 #: So few at once that a busy machine, too, answers in time, and only the faults below happen.
-AT_ONCE = 150
+AT_ONCE = 120
 WORKERS = 40
 RETRIES = 8
 RETRY_DELAY = 2.0
