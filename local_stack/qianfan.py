@@ -105,6 +105,10 @@ class LocalQianfan(Service):
         url = f"{self.endpoint}/_emulator/{path}"
         return httpx.request(method, url, json=order, timeout=60, trust_env=False).raise_for_status().json()
 
+    def pass_time(self, seconds: float) -> None:
+        """Put its clock forward."""
+        self.administer("POST", "clock", {"advance": seconds})
+
     def journal(self) -> list[dict[str, Any]]:
         """What the emulator noted about the requests it got."""
         entries: list[dict[str, Any]] = self.administer("GET", "journal")

@@ -37,7 +37,7 @@ from local_stack.qianfan import LocalQianfan
 
 pytestmark = pytest.mark.slow
 
-RUNS = int(os.environ.get("QIANFAN_SOAK", "600"))
+RUNS = int(os.environ.get("QIANFAN_SOAK", "400"))
 #: So few at once that a busy machine, too, answers in time, and only the faults below happen.
 AT_ONCE = 120
 WORKERS = 40

@@ -21,14 +21,16 @@ _TABLE = pytest.StashKey[list[Outcome]]()
 
 @pytest.fixture(scope="module")
 def qianfan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalQianfan]:
-    with LocalQianfan(tmp_path_factory.mktemp("emulator"), task_seconds=6) as emulator:
+    """A Qianfan whose trainings take an hour, or until its clock is put forward."""
+    with LocalQianfan(tmp_path_factory.mktemp("emulator"), task_seconds=HOUR, model_seconds=2) as emulator:
         yield emulator
 
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory, qianfan: LocalQianfan) -> Iterator[LocalAirflow]:
     home = tmp_path_factory.mktemp("airflow home")
-    with LocalAirflow(home, env=qianfan.settings) as airflow:
+    polls = {"AIRFLOW__QIANFAN__POLL_INTERVAL": "1", "AIRFLOW__QIANFAN__MAX_POLL_INTERVAL": "1"}
+    with LocalAirflow(home, env=polls) as airflow:
         airflow.wait_ready(DAG_ID)
         airflow.api.add_connection(CONNECTION_ID, qianfan.connection)
         yield airflow
@@ -63,7 +65,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
         )
 
     home = tmp_path_factory.mktemp("airflow")
-    stores, database, at_once = [home], {}, 5
+    stores, database, at_once = [home], {"AIRFLOW__CORE__PARALLELISM": "6"}, 3
     with ExitStack() as running:
         if os.environ.get("QIANFAN_DATABASE") != "sqlite" and LocalPostgres.is_installed():
             postgres = running.enter_context(LocalPostgres())

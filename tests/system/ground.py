@@ -211,7 +211,7 @@ class Ground:
                     error = TimeoutError(f"Nothing made progress for {PATIENCE:g} s, when it was: {seen}")
                     self.trouble.setdefault(str(row), error)
                 active, since = [], time.monotonic()
-            time.sleep(1)
+            time.sleep(2)
 
     def mark(self, row: Row) -> Path:
         """The file that says that the crash of a row has happened."""
@@ -235,9 +235,13 @@ class Ground:
 
     def _progress(self, rows: Sequence[Row]) -> object:
         """State and try of every task of these rows, and how many requests have changed something."""
-        body = {"dag_run_ids": [row.run_id for row in rows], "page_limit": 100}
-        path = "/dags/~/dagRuns/~/taskInstances/list"
-        tasks = self.airflow.api.call("POST", path, repeatable=True, json=body)["task_instances"]
+        tasks = [
+            task
+            for row in rows
+            for task in self.airflow.api.call(
+                "GET", f"/dags/{row.dag_id}/dagRuns/{row.run_id}/taskInstances", params={"limit": 100}
+            )["task_instances"]
+        ]
         states = {
             f"{task['dag_id']} / {task['dag_run_id']} / {task['task_id']}[{task['map_index']}]": (
                 task["state"],
@@ -273,7 +277,7 @@ class Ground:
 
     def pass_time(self, seconds: float = HOUR) -> None:
         """Let what the slow service has begun be done."""
-        self.slow.administer("POST", "clock", {"advance": seconds})
+        self.slow.pass_time(seconds)
 
     def hold_answers(self, action: str, seconds: float) -> None:
         """Let the slow service carry out the next such action, and answer late."""
