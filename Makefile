@@ -2,7 +2,11 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help demo up test test-system bench lint types format constraints clean
+PYTEST := $(BIN)/python -m pytest
+# The tests on a real Airflow run alone: it needs both cores.
+PARALLEL := -n 2 --dist worksteal --ignore tests/system
+
+.PHONY: help demo up test test-all bench lint types format docs constraints clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -13,15 +17,16 @@ demo: .venv/.installed  ## train and publish a model on a real Airflow, against 
 up: .venv/.installed  ## like demo, and leave Airflow and the emulator running until Ctrl-C
 	@$(BIN)/python -m demo --keep
 
-test: lint types  ## lint, types and all tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/system
-	$(BIN)/python -m pytest tests/system
+test: lint types  ## lint, types and the tests, with one run on a real Airflow
+	$(PYTEST) $(PARALLEL) -m "not slow"
+	$(PYTEST) tests/system -m "not slow"
 
-test-system: .venv/.installed  ## only the tests on a real Airflow, with the crash matrix
-	$(BIN)/python -m pytest tests/system
+test-all: lint types  ## test, with more random cases, the soak test and the crash matrix
+	QIANFAN_FUZZ=3 $(PYTEST) $(PARALLEL)
+	$(PYTEST) tests/system
 
-bench: .venv-bench/.installed  ## compare with peers; writes benchmarks/RESULTS.md
-	.venv-bench/bin/python -m benchmarks
+bench: .venv-bench/.installed  ## compare with peers, in about ten minutes; writes benchmarks/RESULTS.md
+	AIRFLOW_HOME=$(CURDIR)/.airflow-bench .venv-bench/bin/python -m benchmarks
 
 lint: .venv/.installed  ## ruff
 	$(BIN)/ruff check .
@@ -33,6 +38,9 @@ types: .venv/.installed  ## mypy --strict
 format: .venv/.installed  ## let ruff format and fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/.installed  ## write the table of Actions in the README anew
+	$(BIN)/python docs/actions.py
 
 constraints: .venv/.installed  ## write .ci/constraints.txt anew, with the newest versions
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade \
@@ -50,8 +58,8 @@ clean:  ## remove all that the other commands made
 		|| $(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[dev]'
 	@touch $@
 
-# The peers have many dependencies, which the tests should not see.
+# The peers have many dependencies, which the tests should not see, and need other versions than the tests.
 .venv-bench/.installed: pyproject.toml .venv/.installed
 	$(PYTHON) -m venv --clear .venv-bench
-	$(BIN)/uv pip install --quiet --python .venv-bench/bin/python --editable '.[benchmarks]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-bench/bin/python --editable '.[benchmarks]'
 	@touch $@

@@ -66,17 +66,17 @@ def templated(doc: str, *, default: Any = REQUIRED, json: bool = False) -> Any:
     return Argument(doc, default, is_templated=True, is_json=json)
 
 
-def option(doc: str, *, default: Any = None, setting: str | None = None) -> Any:
+def option(doc: str, *, default: Any, setting: str | None = None) -> Any:
     """State an argument that is not templated and not a member of the request.
 
     :param doc: what it means.
-    :param default: its default.
+    :param default: its default. It is always written: type checkers take one without it for required.
     :param setting: the setting in section ``[qianfan]`` of Airflow's configuration that None stands for.
     """
     return Argument(doc, default, setting=setting)
 
 
-def airflow_option(doc: str, *, default: Any = None, setting: str | None = None) -> Any:
+def airflow_option(doc: str, *, default: Any, setting: str | None = None) -> Any:
     """State one of Airflow's own arguments, to give it another default; see :func:`option`."""
     return Argument(doc, default, setting=setting, for_airflow=True)
 

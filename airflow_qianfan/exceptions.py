@@ -6,6 +6,8 @@ spend a task's retries on them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from airflow_qianfan.compat import AirflowException, AirflowFailException
 
 
@@ -26,15 +28,20 @@ class QianfanError(AirflowException):
         super().__init__(message)
         self.message = message
         self.action = action
+        self.subject: Mapping[str, str] = {}
+        """Ids and names that the request held, by the names of its members: what the call was about."""
 
     def __str__(self) -> str:
-        text = f"{self.action}: {self.message}" if self.action else self.message
-        details = self.details()
-        if details:
-            text += f" ({details})"
+        text = f"{self.action}: {self.what_happened()}" if self.action else self.what_happened()
         if self.advice:
             text = f"{text.rstrip('.')}. {self.advice}"
         return text
+
+    def what_happened(self) -> str:
+        """Return the message with ids, status and code, without action and advice."""
+        about = ", ".join(f"{name} {value}" for name, value in self.subject.items())
+        details = "; ".join(part for part in (about, self.details()) if part)
+        return f"{self.message} ({details})" if details else self.message
 
     def details(self) -> str:
         """Return where to look: status, code and request id, or a page of the console."""
@@ -73,10 +80,14 @@ class QianfanConnectionError(QianfanError):
 
 
 class QianfanAmbiguousCreateError(QianfanError, AirflowFailException):
-    """A Create was sent, and nobody knows whether it took effect. It was not, and is not, sent again."""
+    """An Action that must not be repeated was sent, and nobody knows whether it took effect.
+
+    It was not, and is not, sent again. As a rule it is a Create; the same holds for every Action that
+    :func:`airflow_qianfan.api.retry.is_repeatable` does not know.
+    """
 
     advice = (
-        "It may or may not have taken effect: look in the console, or with the Describe Actions, "
+        "It may or may not have taken effect: check in the console, or with a Describe Action, "
         "before you run it again, since a second training or model is billed again."
     )
 
@@ -140,7 +151,9 @@ class QianfanSignatureError(QianfanAuthenticationError):
 class QianfanClockError(QianfanAuthenticationError):
     """The request's time stamp is too old, or in the future."""
 
-    advice = "Set the clock of this machine (UTC): signatures are valid for a limited time."
+    advice = (
+        "Set the clock of this machine (UTC): a signature is valid for a limited time around its time stamp."
+    )
 
 
 class QianfanPermissionError(QianfanAPIError, AirflowFailException):
@@ -159,9 +172,11 @@ class QianfanRequestError(QianfanAPIError, AirflowFailException):
 
 
 class QianfanNotFoundError(QianfanAPIError, AirflowFailException):
-    """The job, task, model set or model does not exist."""
+    """What the request names does not exist."""
 
-    advice = "Check the id: the object may have been deleted, or belong to another account."
+    advice = (
+        "Check the id: it may be mistyped, its object deleted, or in another account than the connection's."
+    )
 
 
 class QianfanAlreadyExistsError(QianfanAPIError, AirflowFailException):
@@ -169,18 +184,24 @@ class QianfanAlreadyExistsError(QianfanAPIError, AirflowFailException):
 
     advice = "Choose another name, or use the object that has it."
 
+    @property
+    def name(self) -> str | None:
+        """The name that the request asked for, if it had one."""
+        names = (value for member, value in self.subject.items() if member.lower().endswith("name"))
+        return next(names, None)
+
 
 class QianfanQuotaError(QianfanAPIError):
-    """The account runs as many tasks as it may, or has used up a quota."""
+    """The account runs as many trainings as it may, or has used up a quota."""
 
-    advice = "Wait until a running task has ended, or ask for a higher quota."
+    advice = "Wait until a running training has ended, or ask Baidu for a higher quota."
 
 
 class QianfanThrottledError(QianfanAPIError):
     """Too many requests; this one was refused before it took effect."""
 
     transient = True
-    advice = "Lower max_qps in the connection, or look less often."
+    advice = "Lower max_qps in the connection, or poll less often ([qianfan] poll_interval)."
 
 
 class QianfanServerError(QianfanAPIError):
@@ -193,11 +214,23 @@ class QianfanServerError(QianfanAPIError):
 class QianfanOperationFailedError(QianfanAPIError):
     """The service answered ``"result": false``: it did not do what was asked."""
 
+    advice = "Check in the console in which state the object is: one that has ended cannot be stopped."
+
 
 class QianfanResponseError(QianfanAPIError):
     """The answer is not what the documents promise: not JSON, too large, or of a wrong type."""
 
     advice = "Check that the connection's host is Qianfan's endpoint and no proxy answers in its place."
+
+
+class QianfanGatewayError(QianfanResponseError):
+    """A gateway, proxy or firewall on the way refused the request, which did not reach Qianfan."""
+
+    transient = True
+    advice = (
+        "Something between this machine and Qianfan refused it: check the connection's host and proxy, "
+        "and the firewall; if they are right, try again later."
+    )
 
 
 class QianfanUnreadableAnswerError(QianfanResponseError):

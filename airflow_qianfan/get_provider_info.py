@@ -1,5 +1,4 @@
-"""What Airflow reads about this provider without importing it: plain data, and nothing of Airflow "
-"imported."""
+"""What Airflow reads about this provider without importing it: plain data; it imports nothing of Airflow."""
 
 from __future__ import annotations
 

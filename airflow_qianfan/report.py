@@ -26,6 +26,7 @@ def report_errors(log: Logger, conn_id: str) -> Iterator[None]:
         log.error("%s", what.rstrip("."))
         if error.advice:
             log.error("What to do: %s", error.advice)
-        details = error.details()
-        log.error("Details: %s", ", ".join(filter(None, (details, f"connection {conn_id!r}"))))
+        about = ", ".join(f"{name} {value}" for name, value in error.subject.items())
+        parts = (about, error.details(), f"connection {conn_id!r}")
+        log.error("Details: %s", ", ".join(part for part in parts if part))
         raise

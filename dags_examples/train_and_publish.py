@@ -1,8 +1,8 @@
 """Train a model on Qianfan and publish it: model set, job, task, wait, version, wait until it is Ready.
 
 Waiting happens in the triggerer, so no worker is held while the training runs. A retry of a task attaches to
-what the attempt before created, so that nothing is trained or published twice. The model set comes first: where it
-cannot be had, nothing has been paid for yet.
+what the attempt before created, so that nothing is trained or published twice. The model set comes first:
+where it cannot be had, nothing has been paid for yet.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""A real Airflow and a local Qianfan on this machine: `make demo`, `make up` and the system tests."""
+"""What `make demo` and `make up` run."""

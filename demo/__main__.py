@@ -14,10 +14,10 @@ import httpx
 from rich.console import Console
 
 from demo.follow import Run, error_lines, follow
-from demo.local_airflow import ROOT, USER, LocalAirflow
-from demo.local_qianfan import LocalQianfan
-from demo.process import ProcessFailed
 from demo.screen import Screen, result_table, time_table
+from local_stack.airflow import ROOT, USER, LocalAirflow
+from local_stack.process import ProcessFailed
+from local_stack.qianfan import CONNECTION_ID, LocalQianfan
 
 DAG_ID = "train_and_publish"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -89,14 +89,17 @@ class _Demo:
             running.enter_context(qianfan)
         self._note_start("start emulator", f"Qianfan emulator: {qianfan.endpoint}")
 
-        secret_key = "a-wrong-secret-key" if options.wrong_secret else None
-        env = qianfan.environment(secret_key=secret_key)
-        airflow = LocalAirflow(options.home / "airflow", dags_folder=options.dags_folder, env=env)
+        airflow = LocalAirflow(
+            options.home / "airflow", dags_folder=options.dags_folder, env=qianfan.settings
+        )
         with self._console.status("Starting Airflow ..."):
             running.enter_context(airflow)
             # Leaving the stack begins here: nothing may interrupt what follows.
             running.callback(_ignore_signals)
             airflow.wait_ready(DAG_ID)
+        wrong = {"password": "a-wrong-secret-key"} if options.wrong_secret else {}
+        # In the database and not in the environment, so that the UI shows it.
+        airflow.api.add_connection(CONNECTION_ID, qianfan.connection | wrong)
         self._note_start(
             "start Airflow", f"Airflow: {airflow.url} (user {USER}, password {airflow.password})"
         )
@@ -107,7 +110,8 @@ class _Demo:
             self._print(
                 f"\nAirflow goes on running at {airflow.url} (user {USER}, password {airflow.password})."
             )
-            self._print("Press Ctrl-C to stop it.")
+            self._print(f"The connection to the emulator is {CONNECTION_ID} (Admin, Connections).")
+            self._print("Press Ctrl-C to stop both.")
             while True:
                 airflow.check()
                 qianfan.check()
@@ -116,6 +120,7 @@ class _Demo:
         return 0 if succeeded else 1
 
     def _run_dag(self, airflow: LocalAirflow, qianfan: LocalQianfan) -> Run:
+        airflow.api.unpause(DAG_ID)
         run_id = airflow.api.trigger(DAG_ID)
 
         def show(run: Run) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from demo.airflow_api import FINISHED, AirflowApi
+from local_stack.airflow_api import FINISHED, AirflowApi
 
 _PERCENT = re.compile(r"\b(\d{1,3}(?:\.\d+)?)\s?%")
 _ACTIVE = frozenset({"running", "deferred", "up_for_reschedule"})

@@ -1,4 +1,4 @@
-"""Writes the table of Actions into README.md: ``python docs/actions.py``; with ``--check`` it only compares."""
+"""Writes the table of Actions into README.md; with ``--check`` it only compares."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ _home = Path(tempfile.mkdtemp(prefix="airflow-qianfan-tests-"))
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 (_home / "dags").mkdir()
 
-_OPTIONS = {"QIANFAN_FUZZ", "QIANFAN_SOAK"}
+_OPTIONS = {"QIANFAN_DATABASE", "QIANFAN_FUZZ", "QIANFAN_SOAK"}
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "QIANFAN_"))]:
     if _name not in _OPTIONS:
         del os.environ[_name]
@@ -24,8 +24,7 @@ os.environ.update(
 
 from hypothesis import settings  # noqa: E402
 
-# The same cases in every run, so that a run on a machine of its own tells about the code alone. Others are
-# tried with QIANFAN_FUZZ, which is also how many times as many.
+# The same cases in every run, so that a failure tells about the code alone. QIANFAN_FUZZ multiplies them;
+# pytest's option --hypothesis-profile=default tries others.
 settings.register_profile("repeatable", derandomize=True)
-if "QIANFAN_FUZZ" not in os.environ:
-    settings.load_profile("repeatable")
+settings.load_profile("repeatable")

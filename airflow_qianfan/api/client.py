@@ -15,9 +15,11 @@ from tenacity import AsyncRetrying, Retrying
 
 from airflow_qianfan import __version__
 from airflow_qianfan.api.actions.base import Action, Page
+from airflow_qianfan.api.call import TRANSPORT_ERRORS, AnswerBody, ApiCall
 from airflow_qianfan.api.config import QianfanConfig
 from airflow_qianfan.api.errors import clean
-from airflow_qianfan.api.exchange import TRANSPORT_ERRORS, Body, Exchange, Pace, Pages
+from airflow_qianfan.api.paging import Pages
+from airflow_qianfan.api.rate_limiter import RateLimiter
 from airflow_qianfan.api.signing import BceV1Auth
 from airflow_qianfan.exceptions import QianfanConfigurationError, QianfanError
 
@@ -35,7 +37,7 @@ class QianfanClient:
     """
 
     def __init__(self, config: QianfanConfig) -> None:
-        self._pace = Pace(config.max_qps)
+        self._rate_limiter = RateLimiter(config.max_qps)
         self._config = config
         self._http = _open(httpx.Client, config)
 
@@ -44,10 +46,10 @@ class QianfanClient:
 
         :raises QianfanAPIError: the service answered with an error.
         :raises QianfanConnectionError: no answer came.
-        :raises QianfanAmbiguousCreateError: a Create may or may not have taken effect.
+        :raises QianfanAmbiguousCreateError: an Action that must not be repeated may have taken effect.
         """
-        exchange = Exchange(self._config, request.route, request.action, request.body(), request.repeatable)
-        return exchange.typed_result(request, self._send(exchange))
+        call = ApiCall(self._config, request.route, request.action, request.body())
+        return call.typed_result(request, self._send(call))
 
     def call_action(
         self,
@@ -62,11 +64,11 @@ class QianfanClient:
         :param route: such as ``/v2/finetuning``.
         :param action: name of the Action.
         :param body: JSON body as the Action's page describes it.
-        :param repeatable: whether it may be sent again when nobody knows whether it took effect; None decides
-            by the name: Describe, Stop, Delete and Cancel may.
+        :param repeatable: whether it may be sent again when nobody knows whether it took effect; None lets
+            :func:`airflow_qianfan.api.retry.is_repeatable` decide, by the verb of its name.
         :raises QianfanError: as :meth:`call`.
         """
-        return self._send(Exchange(self._config, route, action, body or {}, repeatable))
+        return self._send(ApiCall(self._config, route, action, body or {}, repeatable))
 
     def iterate(self, request: Action[Page]) -> Iterator[Any]:
         """Yield the rows of a list, page after page, each row once.
@@ -94,34 +96,23 @@ class QianfanClient:
     ) -> None:
         self.close()
 
-    def _send(self, exchange: Exchange) -> dict[str, Any]:
+    def _send(self, call: ApiCall) -> dict[str, Any]:
         try:
-            try:
-                return self._attempt(exchange)
-            except QianfanError as error:
-                # Nearly all calls succeed at once, and tenacity takes a tenth of the time of such a call.
-                failed = [error]
-            return Retrying(**exchange.retry_policy())(self._repeat, exchange, failed)
+            return Retrying(**call.retry.arguments())(self._attempt, call)
         except QianfanError as error:
-            raise exchange.final(error)  # noqa: B904 - it sets its cause itself
+            raise call.retry.final(error)  # noqa: B904 - it sets its cause itself
 
-    def _repeat(self, exchange: Exchange, failed: list[QianfanError]) -> dict[str, Any]:
-        """Fail as the first attempt did, then try again each time."""
-        if failed:
-            raise failed.pop()
-        return self._attempt(exchange)
-
-    def _attempt(self, exchange: Exchange) -> dict[str, Any]:
-        if (pause := self._pace.next_slot()) > 0:
+    def _attempt(self, call: ApiCall) -> dict[str, Any]:
+        if (pause := self._rate_limiter.next_slot()) > 0:
             time.sleep(pause)
         try:
-            with self._http.stream(**exchange.http_request) as response:
-                body = Body(exchange, response)
+            with self._http.stream(**call.http_request) as response:
+                body = AnswerBody(call, response)
                 for chunk in response.iter_bytes():
                     body.add(chunk)
         except TRANSPORT_ERRORS as error:
-            raise exchange.transport_error(error) from None
-        return exchange.answer(response, body.content())
+            raise call.transport_error(error) from None
+        return call.answer(response, body.content())
 
 
 class AsyncQianfanClient:
@@ -132,15 +123,15 @@ class AsyncQianfanClient:
     """
 
     def __init__(self, config: QianfanConfig, *, max_connections: int | None = None) -> None:
-        self._pace = Pace(config.max_qps)
+        self._rate_limiter = RateLimiter(config.max_qps)
         self._config = config
         options = {} if max_connections is None else {"limits": _limits(max_connections)}
         self._http = _open(httpx.AsyncClient, config, **options)
 
     async def call(self, request: Action[ResultT]) -> ResultT:
         """Send a request and return its typed result; see :meth:`QianfanClient.call`."""
-        exchange = Exchange(self._config, request.route, request.action, request.body(), request.repeatable)
-        return exchange.typed_result(request, await self._send(exchange))
+        call = ApiCall(self._config, request.route, request.action, request.body())
+        return call.typed_result(request, await self._send(call))
 
     async def call_action(
         self,
@@ -151,7 +142,7 @@ class AsyncQianfanClient:
         repeatable: bool | None = None,
     ) -> dict[str, Any]:
         """Call any Action and return the whole answer; see :meth:`QianfanClient.call_action`."""
-        return await self._send(Exchange(self._config, route, action, body or {}, repeatable))
+        return await self._send(ApiCall(self._config, route, action, body or {}, repeatable))
 
     async def iterate(self, request: Action[Page]) -> AsyncIterator[Any]:
         """Yield the rows of a list; see :meth:`QianfanClient.iterate`."""
@@ -172,34 +163,23 @@ class AsyncQianfanClient:
     ) -> None:
         await self.aclose()
 
-    async def _send(self, exchange: Exchange) -> dict[str, Any]:
+    async def _send(self, call: ApiCall) -> dict[str, Any]:
         try:
-            try:
-                return await self._attempt(exchange)
-            except QianfanError as error:
-                # Nearly all calls succeed at once, and tenacity takes a tenth of the time of such a call.
-                failed = [error]
-            return await AsyncRetrying(**exchange.retry_policy())(self._repeat, exchange, failed)
+            return await AsyncRetrying(**call.retry.arguments())(self._attempt, call)
         except QianfanError as error:
-            raise exchange.final(error)  # noqa: B904 - it sets its cause itself
+            raise call.retry.final(error)  # noqa: B904 - it sets its cause itself
 
-    async def _repeat(self, exchange: Exchange, failed: list[QianfanError]) -> dict[str, Any]:
-        """Fail as the first attempt did, then try again each time."""
-        if failed:
-            raise failed.pop()
-        return await self._attempt(exchange)
-
-    async def _attempt(self, exchange: Exchange) -> dict[str, Any]:
-        if (pause := self._pace.next_slot()) > 0:
+    async def _attempt(self, call: ApiCall) -> dict[str, Any]:
+        if (pause := self._rate_limiter.next_slot()) > 0:
             await asyncio.sleep(pause)
         try:
-            async with self._http.stream(**exchange.http_request) as response:
-                body = Body(exchange, response)
+            async with self._http.stream(**call.http_request) as response:
+                body = AnswerBody(call, response)
                 async for chunk in response.aiter_bytes():
                     body.add(chunk)
         except TRANSPORT_ERRORS as error:
-            raise exchange.transport_error(error) from None
-        return exchange.answer(response, body.content())
+            raise call.transport_error(error) from None
+        return call.answer(response, body.content())
 
 
 def _trusted(verify: bool | str) -> bool | ssl.SSLContext:
@@ -219,11 +199,23 @@ def _limits(connections: int) -> httpx.Limits:
 
 def _open(kind: type[ClientT], config: QianfanConfig, **options: Any) -> ClientT:
     try:
+        trusted = _trusted(config.verify)
+    except (OSError, ValueError) as error:
+        raise QianfanConfigurationError(
+            f"verify {config.verify!r} cannot be used: {clean(error, config.secrets)}; "
+            "it must be the path of a CA bundle on this machine"
+        ) from None
+    proxy = config.proxy.get_secret_value() if config.proxy else None
+    try:
         return kind(
-            auth=BceV1Auth(config.access_key_id, config.secret_access_key, config.session_token),
+            auth=BceV1Auth(
+                config.access_key_id,
+                config.secret_access_key.get_secret_value(),
+                config.session_token.get_secret_value() if config.session_token else None,
+            ),
             timeout=config.timeout,
-            verify=_trusted(config.verify),
-            proxy=config.proxy or None,
+            verify=trusted,
+            proxy=proxy,
             # A proxy of the environment has no business between this machine and itself.
             trust_env=not config.is_local,
             follow_redirects=False,
@@ -231,6 +223,5 @@ def _open(kind: type[ClientT], config: QianfanConfig, **options: Any) -> ClientT
             **options,
         )
     except (OSError, ValueError, ImportError) as error:
-        raise QianfanConfigurationError(
-            f"verify or proxy cannot be used: {clean(error, config.secrets)}"
-        ) from None
+        which = "proxy" if proxy else "HTTPS_PROXY, ALL_PROXY or SSL_CERT_FILE of the environment"
+        raise QianfanConfigurationError(f"{which} cannot be used: {clean(error, config.secrets)}") from None

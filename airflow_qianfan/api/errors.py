@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from airflow_qianfan.exceptions import (
     QianfanAPIError,
     QianfanAuthenticationError,
     QianfanClockError,
+    QianfanGatewayError,
     QianfanInvalidAccessKeyError,
     QianfanNotFoundError,
     QianfanOperationFailedError,
@@ -31,7 +32,7 @@ from airflow_qianfan.exceptions import (
     QianfanThrottledError,
 )
 
-#: What a code means. A code that is not here is judged by the HTTP status.
+#: What a code means. A code that is not here is judged by its words, then by the HTTP status.
 ERROR_BY_CODE: Mapping[str, type[QianfanAPIError]] = {
     # credentials
     "SignatureDoesNotMatch": QianfanSignatureError,
@@ -99,6 +100,19 @@ ERROR_BY_CODE: Mapping[str, type[QianfanAPIError]] = {
     "500000": QianfanServerError,
 }
 
+#: What the words of a code mean that is not in the table: which codes the service uses for names that are
+#: taken and ids that it does not know is not documented. The first that matches decides.
+_ERROR_BY_WORDS: tuple[tuple[re.Pattern[str], type[QianfanAPIError]], ...] = (
+    (re.compile(r"not_?(found|exist)|no_?such|non_?exist", re.IGNORECASE), QianfanNotFoundError),
+    (
+        # A conflict may be one of states; only that of a name is one that another name solves.
+        re.compile(
+            r"duplicat|already_?exist|exist(s|ed)?$|name_?conflict|conflict(ing)?_?name", re.IGNORECASE
+        ),
+        QianfanAlreadyExistsError,
+    ),
+)
+
 #: What an HTTP status means where the code is absent or unknown.
 ERROR_BY_STATUS: Mapping[int, type[QianfanAPIError]] = {
     401: QianfanAuthenticationError,
@@ -109,6 +123,9 @@ ERROR_BY_STATUS: Mapping[int, type[QianfanAPIError]] = {
     429: QianfanThrottledError,
 }
 
+#: With these, an answer that has nothing of Qianfan's in it comes from a gateway, a proxy or a firewall.
+_GATEWAY_STATUSES = frozenset({400, 403, 405, 407, 451})
+
 #: Strings by which the gateway's message tells credentials apart where its code does not.
 _ERROR_BY_GATEWAY_MESSAGE: Mapping[str, type[QianfanAPIError]] = {
     "Could not find credential": QianfanInvalidAccessKeyError,
@@ -118,6 +135,11 @@ _ERROR_BY_GATEWAY_MESSAGE: Mapping[str, type[QianfanAPIError]] = {
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds for which a service is believed that it wants to be left alone."""
 
+_SUCCESS_CODES = frozenset({"", "0", "200", "ok", "success"})
+
+_IDENTIFIES = re.compile(r"^(id|name)$|(Id|Name)$")
+_MAX_SUBJECT = 5
+_MAX_NAME = 100
 _SIGNATURE = re.compile(r"bce-auth-v1[^\s\"']*|[0-9a-f]{64,}", re.IGNORECASE)
 _MAX_MESSAGE = 500
 
@@ -130,6 +152,29 @@ def clean(text: object, secrets: tuple[str, ...] = ()) -> str:
     line = _SIGNATURE.sub("***", line[: 20 * _MAX_MESSAGE])
     line = " ".join("".join(char if char.isprintable() else " " for char in line).split())
     return line if len(line) <= _MAX_MESSAGE else line[:_MAX_MESSAGE] + "…"
+
+
+def subject_of(body: Any, secrets: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the ids and names in the body of a request: what an error about it has to name.
+
+    :param body: the body.
+    :param secrets: texts that must not appear.
+    """
+    found: dict[str, str] = {}
+    for member, value in _texts(body, depth=4):
+        if _IDENTIFIES.search(member) and 0 < len(value) <= _MAX_NAME and len(found) < _MAX_SUBJECT:
+            found.setdefault(clean(member, secrets), clean(value, secrets))
+    return found
+
+
+def _texts(value: Any, depth: int) -> Iterator[tuple[str, str]]:
+    """Yield the members that are texts, those of outer objects first."""
+    inner = list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else []
+    if isinstance(value, Mapping):
+        yield from ((str(member), text) for member, text in value.items() if isinstance(text, str))
+    if depth:
+        for each in inner:
+            yield from _texts(each, depth - 1)
 
 
 def find_error(
@@ -155,19 +200,27 @@ def find_error(
         message = f"the service redirects to {location!r}; redirects are not followed"
     elif body.get("error_code") not in (None, 0, "0", ""):
         code, message = body["error_code"], body.get("error_msg")
-    elif body.get("code") and "result" not in body:
+    elif body.get("result") is None and _is_failure(body.get("code")):
         code, message = body["code"], body.get("message")
+    elif body.get("result") is None and body.get("error"):
+        error = body["error"]
+        parts = error if isinstance(error, dict) else {}
+        code = parts.get("code")
+        message = parts.get("message") or parts.get("msg") or error
     elif body.get("result") is False:
         message = "the service answered result: false, it did not do what was asked"
     else:
         return None
 
     code = clean(code, secrets) if code else None
-    error = _error_class(status, code, str(message or ""), known_body="result" in body)
+    if status in _GATEWAY_STATUSES and not code and not message:
+        error_class: type[QianfanAPIError] = QianfanGatewayError
+    else:
+        error_class = _error_class(status, code, str(message or ""), is_false=body.get("result") is False)
     if not message:
         shown = repr(clean(answer, secrets)) if answer else "empty"
         message = "the answer has no message" if body else f"the answer is {shown}"
-    return error(
+    return error_class(
         clean(message, secrets),
         action=action,
         status_code=status,
@@ -190,7 +243,11 @@ def request_id(
     return clean(found, secrets) if found else None
 
 
-def _error_class(status: int, code: str | None, message: str, *, known_body: bool) -> type[QianfanAPIError]:
+def _is_failure(code: Any) -> bool:
+    return code is not None and str(code).lower() not in _SUCCESS_CODES
+
+
+def _error_class(status: int, code: str | None, message: str, *, is_false: bool) -> type[QianfanAPIError]:
     for text, error in _ERROR_BY_GATEWAY_MESSAGE.items():
         if text in message:
             return error
@@ -198,6 +255,9 @@ def _error_class(status: int, code: str | None, message: str, *, known_body: boo
         return ERROR_BY_CODE[code]
     if status >= 500:
         return QianfanServerError
+    for words, error in _ERROR_BY_WORDS:
+        if code and words.search(code):
+            return error
     if status == 404 and code is None:
         # A page that Qianfan did not write says nothing about the object asked for.
         return QianfanResponseError
@@ -207,7 +267,7 @@ def _error_class(status: int, code: str | None, message: str, *, known_body: boo
         return QianfanRequestError
     if status >= 300:
         return QianfanResponseError
-    return QianfanOperationFailedError if known_body and code is None else QianfanAPIError
+    return QianfanOperationFailedError if is_false and code is None else QianfanAPIError
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -1,5 +1,4 @@
-"""What all objects at Qianfan have in common: trainings, model versions, and whatever else is created "
-"there."""
+"""What all objects at Qianfan have in common: trainings, model versions, and whatever else is created."""
 
 from __future__ import annotations
 
@@ -7,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
@@ -78,6 +78,11 @@ class States:
         known = {word.lower(): State(word, phase) for phase, words in phases for word in words}
         known |= {spelling: known[word.lower()] for spelling, word in (spellings or {}).items()}
         self._known: dict[str, State] = {"": State(active[0], Phase.ACTIVE), **known}
+
+    @property
+    def documented(self) -> Mapping[str, State]:
+        """All words and other spellings in lower case, and the state that each stands for."""
+        return MappingProxyType(self._known)
 
     def read(self, word: object) -> State:
         """Return what a word of the service stands for."""

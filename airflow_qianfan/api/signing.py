@@ -1,12 +1,14 @@
 """BCE signature version 1: who sends a request, proven by an HMAC over it.
 
 Follows https://cloud.baidu.com/doc/Reference/s/njwvz1yfu. The request body is not part of the signature.
+Nothing but the current second is remembered between two signatures: no secret stays in memory here.
 """
 
 from __future__ import annotations
 
 import hmac
 import math
+import re
 import time
 from collections.abc import Callable, Collection, Generator, Iterable
 from functools import lru_cache
@@ -20,14 +22,15 @@ DEFAULT_EXPIRATION = 1800
 DEFAULT_SIGNED_HEADERS = frozenset({"host", "content-length", "content-type", "content-md5"})
 """Headers that are signed when no list is given, besides every ``x-bce-*`` header."""
 
-_BCE_PREFIX = b"x-bce-"
-
 Text = str | bytes
+
+_RESERVED = re.compile(rb"[^A-Za-z0-9_.~-]")
+_PERCENT = {bytes([byte]): b"%%%02X" % byte for byte in range(256)}
 
 
 def canonical_time(timestamp: float) -> str:
     """Return a time stamp, in seconds since the epoch, as UTC in the form ``2024-01-16T09:48:35Z``."""
-    return _canonical_second(math.floor(timestamp))
+    return _second(math.floor(timestamp))
 
 
 def canonical_request(
@@ -46,17 +49,7 @@ def canonical_request(
     :param signed_headers: names of the headers to sign; None or empty for the default set. Headers that start
         with ``x-bce-`` are always signed.
     """
-    wanted, _ = _names(tuple(signed_headers or ()))
-    lines = []
-    for name, value in headers:
-        plain_name = _header_name(name)
-        if plain_name in wanted or plain_name.startswith(_BCE_PREFIX):
-            line = _canonical_header(plain_name, value)
-            if line:
-                lines.append(line)
-    lines.sort()
-    uri, pairs, signed = _canonical_uri(path), _canonical_query(tuple(query)), "\n".join(lines)
-    return f"{method.upper()}\n{uri}\n{pairs}\n{signed}"
+    return _canonical_request(method, path, query, headers, _names(signed_headers))
 
 
 def signing_prefix(access_key_id: str, timestamp: float, expiration: int) -> str:
@@ -66,7 +59,8 @@ def signing_prefix(access_key_id: str, timestamp: float, expiration: int) -> str
 
 def signature(secret_access_key: str, prefix: str, request: str) -> str:
     """Return the signature in hex of a canonical request, under the key derived from ``prefix``."""
-    return hmac.digest(_signing_key(secret_access_key, prefix), request.encode(), "sha256").hex()
+    signing_key = hmac.digest(secret_access_key.encode(), prefix.encode(), "sha256").hex()
+    return hmac.digest(signing_key.encode(), request.encode(), "sha256").hex()
 
 
 def sign(
@@ -94,9 +88,9 @@ def sign(
     :param signed_headers: names of the headers to sign; None for the default set.
     """
     prefix = signing_prefix(access_key_id, timestamp, expiration)
-    request = canonical_request(method, path, query, headers, signed_headers)
-    _, names = _names(tuple(signed_headers or ()))
-    return f"{prefix}/{names}/{signature(secret_access_key, prefix, request)}"
+    names = _names(signed_headers)
+    request = _canonical_request(method, path, query, headers, names)
+    return f"{prefix}/{';'.join(sorted(names))}/{signature(secret_access_key, prefix, request)}"
 
 
 class BceV1Auth(httpx.Auth):
@@ -152,60 +146,60 @@ class BceV1Auth(httpx.Auth):
         yield request
 
 
-@lru_cache(maxsize=256)
-def parse_query(query: bytes) -> tuple[tuple[bytes, bytes], ...]:
+def parse_query(query: bytes) -> list[tuple[bytes, bytes]]:
     """Split a query string as sent into decoded names and values; ``+`` stands for itself."""
     pairs = (item.partition(b"=") for item in query.split(b"&") if item)
-    return tuple((unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs)
+    return [(unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs]
 
 
-# A client sends the same few routes, Actions and headers again and again, many of them within one second.
-
-
-@lru_cache(maxsize=16)
-def _canonical_second(second: int) -> str:
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
 
 
-@lru_cache(maxsize=64)
-def _signing_key(secret_access_key: str, prefix: str) -> bytes:
-    return hmac.digest(secret_access_key.encode(), prefix.encode(), "sha256").hex().encode()
+def _names(signed_headers: Collection[str] | None) -> set[str]:
+    return {name.strip().lower() for name in signed_headers or ()}
 
 
-@lru_cache(maxsize=64)
-def _names(signed_headers: tuple[str, ...]) -> tuple[frozenset[bytes], str]:
-    """Return which headers to sign, and how their list is written."""
-    names = {name.strip().lower() for name in signed_headers}
-    return frozenset(name.encode() for name in names or DEFAULT_SIGNED_HEADERS), ";".join(sorted(names))
-
-
-@lru_cache(maxsize=256)
-def _canonical_uri(path: Text) -> str:
-    encoded = quote(path, safe="/~")
-    return encoded if encoded.startswith("/") else "/" + encoded
-
-
-@lru_cache(maxsize=256)
-def _canonical_query(query: tuple[tuple[Text, Text], ...]) -> str:
-    pairs = [(name, value) for name, value in query if _to_bytes(name).lower() != b"authorization"]
-    return "&".join(sorted(f"{_encode(name)}={_encode(value)}" for name, value in pairs))
-
-
-@lru_cache(maxsize=256)
-def _header_name(name: Text) -> bytes:
-    return _to_bytes(name).strip().lower()
-
-
-@lru_cache(maxsize=256)
-def _canonical_header(name: bytes, value: Text) -> str:
-    """Return a header's line in the canonical request; nothing where it is empty."""
-    value = _to_bytes(value).strip()
-    return f"{_encode(name)}:{_encode(value)}" if value else ""
+def _canonical_request(
+    method: str,
+    path: Text,
+    query: Iterable[tuple[Text, Text]],
+    headers: Iterable[tuple[Text, Text]],
+    names: set[str],
+) -> str:
+    wanted = names or DEFAULT_SIGNED_HEADERS
+    lines = []
+    for raw_name, raw_value in headers:
+        name = _to_text(raw_name).strip().lower()
+        if name in wanted or name.startswith("x-bce-"):
+            value = _to_bytes(raw_value).strip()
+            if value:
+                lines.append(f"{_encode(name)}:{_encode(value)}")
+    pairs = [
+        f"{_encode(name)}={_encode(value)}"
+        for name, value in query
+        if _to_text(name).lower() != "authorization"
+    ]
+    uri = quote(path, safe="/~")
+    if not uri.startswith("/"):
+        uri = f"/{uri}"
+    lines.sort()
+    pairs.sort()
+    return "\n".join((method.upper(), uri, "&".join(pairs), "\n".join(lines)))
 
 
 def _encode(text: Text) -> str:
-    return quote(text, safe="~")
+    return _RESERVED.sub(_percent, _to_bytes(text)).decode()
+
+
+def _percent(match: re.Match[bytes]) -> bytes:
+    return _PERCENT[match[0]]
 
 
 def _to_bytes(text: Text) -> bytes:
     return text.encode() if isinstance(text, str) else text
+
+
+def _to_text(name: Text) -> str:
+    return name if isinstance(name, str) else name.decode("latin-1")

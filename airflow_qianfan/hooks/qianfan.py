@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterator, Mapping, Set
+from contextlib import asynccontextmanager, contextmanager
+from difflib import get_close_matches
 from functools import cached_property
+from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
 
-from airflow_qianfan.compat import AirflowException, amask_secret, aread_extra, mask_secret
+from airflow_qianfan.compat import (
+    AirflowException,
+    AirflowNotFoundException,
+    amask_secret,
+    aread_extra,
+    mask_secret,
+)
 from airflow_qianfan.exceptions import QianfanConfigurationError, QianfanError
 
 if TYPE_CHECKING:
@@ -30,14 +38,17 @@ SECRET_KEY_VARIABLE = "QIANFAN_SECRET_KEY"  # noqa: S105 - the name, not the key
 TEST_TIMEOUT = 20.0
 """Seconds to wait at most for the answer that ``test_connection`` asks for."""
 
+_WARNED: set[tuple[str, str]] = set()
+"""Connections and their unknown extras: a triggerer reads its connections again every minute."""
+
 
 class QianfanHook(BaseHook):
     """Calls Qianfan's management API with the credentials of an Airflow connection.
 
     The connection is read at the first call, not before. Its login is the access key id, password the secret
     access key and host the endpoint; extra may hold ``session_token``, ``timeout``, ``max_retries``,
-    ``max_qps``, ``verify``, ``proxy`` and ``allow_http``. Without a login, the environment variables
-    ``QIANFAN_ACCESS_KEY`` and ``QIANFAN_SECRET_KEY`` are used.
+    ``max_qps``, ``verify``, ``proxy`` and ``allow_http``, and ``endpoint``, which comes before host. Without
+    a login, the environment variables ``QIANFAN_ACCESS_KEY`` and ``QIANFAN_SECRET_KEY`` are used.
 
     :param qianfan_conn_id: id of the connection.
     :param timeout: seconds to wait for one answer; None takes the connection's.
@@ -67,7 +78,9 @@ class QianfanHook(BaseHook):
         """The client of this hook; it keeps its connections open between calls."""
         from airflow_qianfan.api.client import QianfanClient
 
-        return QianfanClient(self._read_config())
+        config = self._read_config()
+        with self._naming_the_connection():
+            return QianfanClient(config)
 
     @asynccontextmanager
     async def async_client(self) -> AsyncIterator[AsyncQianfanClient]:
@@ -78,8 +91,10 @@ class QianfanHook(BaseHook):
         from airflow_qianfan.api.client import AsyncQianfanClient
 
         config = await self.aget_config()
-        # Reading the certificates takes longer than an event loop should wait.
-        async with await asyncio.to_thread(AsyncQianfanClient, config) as client:
+        with self._naming_the_connection():
+            # Reading the certificates takes longer than an event loop should wait.
+            opened = await asyncio.to_thread(AsyncQianfanClient, config)
+        async with opened as client:
             yield client
 
     async def aget_config(self) -> QianfanConfig:
@@ -165,16 +180,25 @@ class QianfanHook(BaseHook):
 
         try:
             config = self._read_config()
-            config = replace(config, timeout=min(config.timeout, TEST_TIMEOUT), max_retries=0)
-            with QianfanClient(config) as client:
+            limits = {"timeout": min(config.timeout, TEST_TIMEOUT), "max_retries": 0}
+            with self._naming_the_connection():
+                opened = QianfanClient(config.model_copy(update=limits))
+            with opened as client:
                 client.call(DescribeFineTuningJobs(max_keys=1))
         except QianfanError as error:
             return False, str(error)
+        except AirflowNotFoundException:
+            return False, (
+                f"Connection {self.qianfan_conn_id!r} does not exist, or Airflow cannot read it (in a URI, "
+                "the :// of an endpoint is %3A%2F%2F). Add it in the UI (Admin, Connections), "
+                f"in a secrets backend or as AIRFLOW_CONN_{self.qianfan_conn_id.upper()}."
+            )
         except Exception as error:
-            # Airflow shows this to a person; the text of an error we do not know might hold anything.
-            return (
-                False,
-                f"Unexpected {type(error).__name__}; see the log of the component that ran the test.",
+            # Its text is not shown: that of an error we do not know might hold anything, secrets too.
+            where = extract_tb(error.__traceback__)[-1]
+            return False, (
+                f"Connection {self.qianfan_conn_id!r}: unexpected {type(error).__name__} "
+                f"in {where.name}, line {where.lineno} of {Path(where.filename).name}."
             )
         return True, "Qianfan accepts the credentials."
 
@@ -184,73 +208,67 @@ class QianfanHook(BaseHook):
         mask_secret(list(config.secrets))
         return config
 
-    def _config(self, connection: Connection, extra: Mapping[str, Any]) -> QianfanConfig:
+    def _config(self, connection: Connection, extra: Any) -> QianfanConfig:
         from airflow_qianfan.api.config import QianfanConfig
 
-        if not isinstance(extra, Mapping):
-            raise QianfanConfigurationError(f"Connection {self.qianfan_conn_id!r}: extra must be an object.")
-        settings = {
-            "session_token": extra.get("session_token") or None,
-            "timeout": self.timeout or self._number(extra, "timeout", float),
-            "max_retries": (
-                self._number(extra, "max_retries", int) if self.max_retries is None else self.max_retries
-            ),
-            "max_qps": self._number(extra, "max_qps", float),
-            "verify": _flag(extra.get("verify")),
-            "proxy": extra.get("proxy") or None,
-            "allow_http": _flag(extra.get("allow_http")),
-        }
-        login, password = connection.login, connection.password
-        if not login:
-            login, password = os.environ.get(ACCESS_KEY_VARIABLE), os.environ.get(SECRET_KEY_VARIABLE)
-            if not (login and password):
-                raise QianfanConfigurationError(
-                    f"Connection {self.qianfan_conn_id!r} has no login. Put the Access Key ID there and "
-                    "the Secret Access Key into password, "
-                    f"or set {ACCESS_KEY_VARIABLE} and {SECRET_KEY_VARIABLE}."
-                )
-            self.log.info(
-                "Connection %r has no login: using %s and %s of the environment.",
-                self.qianfan_conn_id,
-                ACCESS_KEY_VARIABLE,
-                SECRET_KEY_VARIABLE,
+        with self._naming_the_connection():
+            if not isinstance(extra, Mapping):
+                raise QianfanConfigurationError("extra must be an object")
+            known = QianfanConfig.model_fields.keys() - {"access_key_id", "secret_access_key"}
+            self._warn_of_unknown(extra, known)
+            settings = {name: value for name, value in extra.items() if name in known}
+            settings["endpoint"] = _endpoint(connection, extra.get("endpoint"))
+            if self.timeout:
+                settings["timeout"] = self.timeout
+            if self.max_retries is not None:
+                settings["max_retries"] = self.max_retries
+            access_key_id, secret_access_key = self._keys(connection)
+            return QianfanConfig(access_key_id=access_key_id, secret_access_key=secret_access_key, **settings)
+
+    def _keys(self, connection: Connection) -> tuple[str, str | None]:
+        if connection.login:
+            return connection.login, connection.password
+        access_key_id, secret_access_key = map(os.environ.get, (ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE))
+        if not (access_key_id and secret_access_key):
+            raise QianfanConfigurationError(
+                "login is empty. Put the Access Key ID there and the Secret Access Key into password, "
+                f"or set {ACCESS_KEY_VARIABLE} and {SECRET_KEY_VARIABLE}"
             )
-        given = {name: value for name, value in settings.items() if value is not None}
-        if endpoint := _endpoint(connection):
-            given["endpoint"] = endpoint
+        self.log.info(
+            "Connection %r has no login: using %s and %s of the environment.",
+            self.qianfan_conn_id,
+            ACCESS_KEY_VARIABLE,
+            SECRET_KEY_VARIABLE,
+        )
+        return access_key_id, secret_access_key
+
+    def _warn_of_unknown(self, extra: Mapping[str, Any], known: Set[str]) -> None:
+        for name in sorted(extra.keys() - known):
+            if (self.qianfan_conn_id, name) in _WARNED:
+                continue
+            _WARNED.add((self.qianfan_conn_id, name))
+            near = get_close_matches(name.lower(), known, n=1)
+            self.log.warning(
+                "Connection %r: extra %r is not known and has no effect; %s",
+                self.qianfan_conn_id,
+                name,
+                f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}.",
+            )
+
+    @contextmanager
+    def _naming_the_connection(self) -> Iterator[None]:
         try:
-            return QianfanConfig(access_key_id=login, secret_access_key=password or "", **given)
+            yield
         except QianfanConfigurationError as error:
             raise QianfanConfigurationError(
                 f"Connection {self.qianfan_conn_id!r}: {error.message}."
             ) from None
 
-    def _number(self, extra: Mapping[str, Any], name: str, kind: type[float] | type[int]) -> float | None:
-        value = extra.get(name)
-        if value is None or value == "":
-            return None
-        try:
-            number = kind(value)
-            exact = not isinstance(value, bool) and number == float(value)
-        except (TypeError, ValueError, OverflowError):
-            exact = False
-        if exact:
-            return number
-        what = "a whole number" if kind is int else "a number"
-        raise QianfanConfigurationError(
-            f"Connection {self.qianfan_conn_id!r}: {name} in extra must be {what}, not {value!r}."
-        )
 
-
-def _flag(value: Any) -> Any:
-    """Read true and false, which the form and the URI of a connection write as text."""
-    if isinstance(value, str):
-        return {"": None, "true": True, "false": False}.get(value.strip().lower(), value)
-    return value
-
-
-def _endpoint(connection: Connection) -> str | None:
-    """Return the endpoint: host with or without scheme, port and scheme as the URI form spreads them."""
+def _endpoint(connection: Connection, endpoint: Any) -> Any:
+    """Return the endpoint: the extra of this name, or host, port and scheme as the URI form spreads them."""
+    if endpoint:
+        return endpoint
     host = (connection.host or "").strip()
     if not host:
         return None

@@ -28,8 +28,8 @@ class QianfanActionOperator(QianfanOperator):
     )
     repeatable: bool | None = option(
         "whether it may be sent again when nobody knows whether it took effect; None decides by the verb "
-        "at the "
-        "beginning of its name: what only reads, stops or deletes may."
+        "at the beginning of its name: what only reads, stops or deletes may.",
+        default=None,
     )
 
     def run_action(self, context: Context) -> dict[str, Any]:

@@ -62,15 +62,14 @@ class QianfanCreateCustomModelSetOperator(QianfanCreateOperator):
         submission = self.submission(context, self.kind, self.build)
         found = submission.creation.same_name() if self.model_set_name else []
         try:
-            model_set_id = found[0] if found else submission.submit()
+            model_set_id: str | None = found[0] if found else submission.submit()
         except (QianfanRequestError, QianfanAlreadyExistsError):
             # Somebody else may have been faster, or the look-up above was stale.
-            found = submission.creation.same_name()
-            if not found:
+            model_set_id = submission.find_by_name()
+            if model_set_id is None:
                 raise
-            model_set_id = found[0]
         self.deliver(context)
-        return self.created_output(submission.creation, model_set_id)
+        return self.created_output(submission.creation, str(model_set_id))
 
 
 class QianfanDescribeModelSetOperator(QianfanRequestOperator):

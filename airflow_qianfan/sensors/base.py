@@ -57,7 +57,8 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
     qianfan_conn_id: str = templated("id of the connection.", default=QianfanHook.default_conn_name)
     deferrable: bool | None = option(
         "wait in the triggerer instead of on a worker; None takes Airflow's ``[operators] "
-        "default_deferrable``."
+        "default_deferrable``.",
+        default=None,
     )
     max_poll_failures: int = option(
         "how many failures in a row to tolerate. In reschedule mode every poll is a process of its own, so "
@@ -68,6 +69,7 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
         "seconds between two polls at most, where the sensor is deferrable and there is long to go; None "
         "takes "
         "``[qianfan] max_poll_interval``, which is 600.",
+        default=None,
         setting="max_poll_interval",
     )
     cancel_on_kill: bool = option(
@@ -78,15 +80,17 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
     poke_interval: timedelta | float | None = airflow_option(  # type: ignore[assignment]
         "seconds between two polls, at least where the sensor is deferrable; None takes ``[qianfan] "
         "poll_interval`` of Airflow's configuration, which is 30.",
+        default=None,
         setting="poll_interval",
     )
     timeout: timedelta | float | None = airflow_option(  # type: ignore[assignment]
-        "seconds to wait at most, in all modes; None takes Airflow's ``[sensors] default_timeout``."
+        "seconds to wait at most, in all modes; None takes Airflow's ``[sensors] default_timeout``.",
+        default=None,
     )
     mode: str = airflow_option("``poke`` or ``reschedule``, where it is not deferrable.", default="poke")
     soft_fail: bool = airflow_option("skip the task instead of failing.", default=False)
     exponential_backoff: bool = airflow_option("see ``BaseSensorOperator``.", default=False)
-    max_wait: timedelta | None = airflow_option("see ``BaseSensorOperator``.")
+    max_wait: timedelta | None = airflow_option("see ``BaseSensorOperator``.", default=None)
     silent_fail: bool = airflow_option("see ``BaseSensorOperator``.", default=False)
     never_fail: bool = airflow_option("see ``BaseSensorOperator``.", default=False)
     multiple_outputs: bool = airflow_option("make an XCom of each member of the return value.", default=True)
@@ -182,8 +186,10 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
         return False if event is None else PokeReturnValue(True, output_of(event))
 
     def _started(self, context: Context) -> float:
+        if not self.reschedule:
+            return time.time()
         ti: Any = context["ti"]
-        first = ti.get_first_reschedule_date(context) if self.reschedule else None
+        first = ti.get_first_reschedule_date(context)
         return first.timestamp() if first else time.time()
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The signer of Baidu's own ``bce-python-sdk``, in the ways its users call it."""
 
 import json
-import time
 
 import httpx
 import pytest
@@ -11,28 +10,28 @@ from baidubce.utils import get_canonical_time
 
 from airflow_qianfan.emulator import QianfanEmulator
 
+NOW = 1_705_398_515
 BODY = b'{"maxKeys": 5}'
 
 
 @pytest.fixture(scope="module")
 def emulator():
-    with QianfanEmulator(session_token=None) as running:
+    with QianfanEmulator(session_token=None, clock=lambda: NOW) as running:
         yield running
 
 
 def send(emulator, names, *, headers=None, secret=None, host=None, expiration=1800):
     credentials = BceCredentials(emulator.access_key, secret or emulator.secret_key)
-    now = int(time.time())
     sent = {
         b"Host": f"127.0.0.1:{emulator.port}".encode(),
         b"Content-Type": b"application/json",
         b"Content-Length": str(len(BODY)).encode(),
-        b"x-bce-date": get_canonical_time(now),
+        b"x-bce-date": get_canonical_time(NOW),
         **(headers or {}),
     }
     to_sign = {**sent, b"Host": host} if host else sent
     query = {b"Action": b"DescribeFineTuningJobs"}
-    arguments = {"timestamp": now, "expiration_in_seconds": expiration, "headers_to_sign": names}
+    arguments = {"timestamp": NOW, "expiration_in_seconds": expiration, "headers_to_sign": names}
     authorization = sign(credentials, b"POST", b"/v2/finetuning", to_sign, query, **arguments)
     url = f"{emulator.endpoint}/v2/finetuning?Action=DescribeFineTuningJobs"
     return httpx.post(url, content=BODY, headers={**sent, b"Authorization": authorization})

@@ -1,7 +1,5 @@
 """The official ``qianfan`` SDK, with its own signing and parsing, drives the emulator over HTTP."""
 
-import time
-
 import pytest
 
 from airflow_qianfan.emulator import QianfanEmulator
@@ -20,9 +18,13 @@ DATASET = {
 }
 
 
+DURATION = 10_000
+"""Seconds that trainings and models take by the emulator's clock, which only the tests move on."""
+
+
 @pytest.fixture
 def emulator():
-    with QianfanEmulator(task_seconds=1.5, model_seconds=0.5) as running:
+    with QianfanEmulator(task_seconds=DURATION, model_seconds=DURATION) as running:
         yield running
 
 
@@ -35,18 +37,17 @@ def sdk_settings(emulator, monkeypatch):
     monkeypatch.setattr("qianfan.config._GLOBAL_CONFIG", None)
 
 
-def wait(read, member, active):
+def wait(emulator, read, member, active):
     """Poll until a status is not active any more; return all statuses seen and the last answer."""
-    deadline = time.monotonic() + 20
     seen = []
-    while time.monotonic() < deadline:
+    for _ in range(40):
         result = read()
         if result[member] not in seen:
             seen.append(result[member])
         if result[member] not in active:
             return seen, result
-        time.sleep(0.05)
-    raise AssertionError(f"still {seen[-1]}")
+        emulator.advance(DURATION / 20)
+    raise AssertionError(f"twice as long as it takes, and still {seen[-1]}")
 
 
 def create_job(name="nightly_sft"):
@@ -78,7 +79,7 @@ def test_life_cycle_from_job_to_ready_model(emulator):
         (job_id, "nightly_sft", "conformance")
     ]
     task_id = create_task(job_id)
-    seen, done = wait(lambda: describe_task(task_id), "runStatus", {"Waiting", "Running"})
+    seen, done = wait(emulator, lambda: describe_task(task_id), "runStatus", {"Waiting", "Running"})
     assert seen == ["Waiting", "Running", "Done"]
     assert done["parameterScale"] == "LoRA"
     tasks = FineTune.V2.task_list(job_id=job_id)["result"]["taskList"]
@@ -94,7 +95,7 @@ def test_life_cycle_from_job_to_ready_model(emulator):
         description="run 42",
         train_meta={"taskId": task_id, "step": done["checkpointList"][0]["step"]},
     )["result"]["modelId"]
-    seen, ready = wait(lambda: Model.V2.describe_model(model_id)["result"], "status", {"Creating"})
+    seen, ready = wait(emulator, lambda: Model.V2.describe_model(model_id)["result"], "status", {"Creating"})
     assert seen == ["Creating", "Ready"]
     assert ready["description"] == "run 42"
     by_name = Model.V2.describe_model_set(model_set_name="bot")["result"]

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
-from airflow.sdk import DAG, Connection
+from airflow.sdk import Connection
 
-import airflow_qianfan.operators.action as action_operators
-import airflow_qianfan.operators.finetuning as finetuning_operators
-import airflow_qianfan.operators.model as model_operators
-import airflow_qianfan.sensors.finetuning as finetuning_sensors
-import airflow_qianfan.sensors.model as model_sensors
 from airflow_qianfan import exceptions
+from airflow_qianfan.get_provider_info import get_provider_info
 from airflow_qianfan.hooks.qianfan import QianfanHook
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
-MODULES = (action_operators, finetuning_operators, model_operators, finetuning_sensors, model_sensors)
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
 
 
@@ -26,28 +26,57 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_dag_of_the_readme_is_a_dag():
-    namespace: dict[str, object] = {}
-    exec(next(block for block in blocks("python") if "DAG(" in block), namespace)
-    dag = namespace["dag"]
-    assert isinstance(dag, DAG)
-    assert dag.task_ids == ["train", "publish"]
+TESTS = [block for block in blocks("python") if "def test_" in block]
+DAGS = [block for block in blocks("python") if "DAG(" in block and block not in TESTS]
+CODE = [block for block in blocks("python") if block not in (*TESTS, *DAGS)]
 
 
-@pytest.mark.parametrize("block", [block for block in blocks("python") if "DAG(" not in block])
-def test_the_code_of_the_readme_runs(block, qianfan_emulator):
-    namespace: dict[str, object] = {}
+def numbered(*kinds: list[str]) -> dict[str, Any]:
+    """Arguments for ``parametrize``: the blocks, with their numbers as ids."""
+    found = [block for kind in kinds for block in kind]
+    return {"argvalues": found, "ids": [f"block {number}" for number in range(len(found))]}
+
+
+@pytest.mark.parametrize("block", **numbered(DAGS))
+def test_the_dag_of_the_readme_trains_and_publishes_as_it_stands(block, start_emulator, run_dag, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__QIANFAN__POLL_INTERVAL", "0.1")
+    emulator = start_emulator(task_seconds=0.5, model_seconds=0.2)
+    namespace: dict[str, Any] = {}
     exec(block, namespace)
-    for name, value in list(namespace.items()):
-        if name.startswith("test_"):
-            value(qianfan_emulator)
+    run = run_dag(namespace["dag"])
+    assert run.state == "success", run.errors
+    (training,), (version,) = emulator.tasks, emulator.models
+    assert training["runStatus"] == "Done"
+    assert version["status"] == "Ready"
+
+
+@pytest.mark.parametrize("block", **numbered(CODE))
+def test_the_code_of_the_readme_runs(block, qianfan_emulator):
+    exec(block, {})
+
+
+@pytest.mark.parametrize("block", **numbered(TESTS))
+def test_the_tests_of_the_readme_pass(block, tmp_path):
+    (tmp_path / "test_mine.py").write_text(block)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), "test_mine.py"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_readme_has_code_to_run():
-    assert len(blocks("python")) >= 4
+    assert TESTS
+    assert DAGS
+    assert CODE
 
 
-@pytest.mark.parametrize("value", re.findall(r"AIRFLOW_CONN_QIANFAN_DEFAULT='(.*?)'", README))
+@pytest.mark.parametrize("value", **numbered(re.findall(r"AIRFLOW_CONN_QIANFAN_DEFAULT='(.*?)'", README)))
 def test_the_connections_of_the_readme_are_understood(value, monkeypatch):
     filled_in = value.replace("ALTAK…", "ALTAKREADME").replace("…", "secret")
     monkeypatch.setenv("AIRFLOW_CONN_QIANFAN_DEFAULT", filled_in)
@@ -61,16 +90,17 @@ def test_the_connections_of_the_readme_are_understood(value, monkeypatch):
 
 
 def test_the_table_names_all_operators_and_sensors():
+    info = get_provider_info()
+    modules = [name for room in ("operators", "sensors") for name in info[room][0]["python-modules"]]
     defined = {
         name
-        for module in MODULES
-        for name in dir(module)
-        if re.fullmatch(r"Qianfan\w+(Operator|Sensor)", name)
-        and name not in {"QianfanOperator", "QianfanListOperator", "QianfanRemovalOperator", "QianfanSensor"}
-        and name not in {"QianfanCreateOperator", "QianfanWaitingOperator"}
+        for module in modules
+        for name, value in vars(import_module(module)).items()
+        if re.fullmatch(r"Qianfan\w+(Operator|Sensor)", name) and value.__module__ == module
     }
     table = README[README.index("## Actions") : README.index("## When something goes wrong")]
-    assert set(re.findall(r"Qianfan\w+(?:Operator|Sensor)", table)) == defined
+    rows = "\n".join(line for line in table.splitlines() if line.startswith("|"))
+    assert set(re.findall(r"Qianfan\w+(?:Operator|Sensor)", rows)) == defined
 
 
 def test_the_error_table_names_errors_that_exist_and_whether_they_are_retried():

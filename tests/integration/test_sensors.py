@@ -40,12 +40,12 @@ def sensor_of(kind, object_id, **arguments):
     return QianfanModelSensor, {"model_id": object_id, **arguments}
 
 
-def end_after(emulator, looks):
-    """Let all that there is end, but show it as still on its way at the next looks."""
+def end_after(emulator, polls):
+    """Let all that there is end, but show it as still on its way at the next polls."""
     emulator.advance(2 * HOUR)
-    if looks:
-        emulator.fail_next("DescribeFineTuningTask", kind="unknown_status", word="Running", count=looks)
-        emulator.fail_next("DescribeModel", kind="unknown_status", word="Creating", count=looks)
+    if polls:
+        emulator.fail_next("DescribeFineTuningTask", kind="unknown_status", word="Running", count=polls)
+        emulator.fail_next("DescribeModel", kind="unknown_status", word="Creating", count=polls)
 
 
 def wait(run_task, kind, object_id, **arguments):
@@ -59,7 +59,7 @@ def wait(run_task, kind, object_id, **arguments):
 @modes
 def test_a_finished_training_is_returned_with_numbers(emulator, service, run_task, mode):
     task_id = service.task()
-    end_after(emulator, looks=2)
+    end_after(emulator, polls=2)
     run = wait(run_task, "task", task_id, **MODES[mode])
     (task,) = emulator.tasks
     points = task["checkpointList"]
@@ -67,8 +67,9 @@ def test_a_finished_training_is_returned_with_numbers(emulator, service, run_tas
     assert run.value == {
         "fine_tuning_task_id": task_id,
         "fine_tuning_job_id": task["jobId"],
+        "status": "Done",
         "run_status": "Done",
-        "progress": None,
+        "progress": 1.0,
         "metrics": {
             name: pytest.approx(float(text.removesuffix("%")) / 100) for name, text in task["metrics"].items()
         },
@@ -91,7 +92,7 @@ def test_a_finished_training_is_returned_with_numbers(emulator, service, run_tas
 @modes
 def test_a_ready_model_is_returned(emulator, service, run_task, mode):
     model_id = service.model()
-    end_after(emulator, looks=2)
+    end_after(emulator, polls=2)
     run = wait(run_task, "model", model_id, **MODES[mode])
     (version,) = emulator.models
     assert run.value == {
@@ -99,6 +100,7 @@ def test_a_ready_model_is_returned(emulator, service, run_task, mode):
         "model_set_id": version["modelSetId"],
         "model_name": "bot-V1",
         "status": "Ready",
+        "status_text": "Ready",
         "model": "HuggingFace",
         "description": None,
         "is_support_deploy": True,
@@ -112,18 +114,18 @@ def test_a_ready_model_is_returned(emulator, service, run_task, mode):
     ("kind", "name", "state"),
     [("task", "will-fail", "Failed"), ("task", "stopped", "Stopped"), ("model", "will-fail", "Fail")],
 )
-@pytest.mark.parametrize("looks", [0, 2])
+@pytest.mark.parametrize("polls", [0, 2])
 def test_failure_and_stop_end_the_task_without_retries(
-    emulator, service, run_task, mode, kind, name, state, looks
+    emulator, service, run_task, mode, kind, name, state, polls
 ):
     object_id = getattr(service, kind)(name)
     if state == "Stopped":
         QianfanHook().call(StopFineTuningTask(task_id=object_id))
-    end_after(emulator, looks)
+    end_after(emulator, polls)
     run = wait(run_task, kind, object_id, **MODES[mode], **RETRIES)
     assert isinstance(run.error, QianfanTerminalStateError)
     assert run.error.state == state
-    assert f"{object_id} ended as {state} (see https://console.bce.baidu.com/qianfan/" in str(run.error)
+    assert f"{object_id} ended as {state} (see {emulator.endpoint}/qianfan/" in str(run.error)
     assert run.error.url == run.xcom[LINKS[kind]]
     assert run.tries == {"it": 1}
 
@@ -137,7 +139,7 @@ def test_unknown_states_are_logged_and_waited_on(emulator, service, run_task, ca
     assert run.value["run_status"] == "Done"
     log = capsys.readouterr().out
     assert "Preempted" in log
-    assert "a state that is not documented" in log
+    assert f"The state 'Preempted' of fine-tuning task {task_id} is not documented; waiting on." in log
 
 
 # --- what goes wrong on the way
@@ -204,7 +206,7 @@ def test_a_sensor_that_cannot_see_the_end_fails(
 
 
 @modes
-def test_transient_failures_are_borne(emulator, service, run_task, reconnect, mode):
+def test_transient_failures_are_tolerated(emulator, service, run_task, reconnect, mode):
     reconnect(emulator, max_retries=0)
     task_id = service.task()
     emulator.advance(2 * HOUR)
@@ -286,7 +288,7 @@ def test_an_event_that_is_not_understood_is_a_failure(sensor, event):
         kind(task_id="x", **arguments).execute_complete({}, event)
 
 
-# --- links and looks
+# --- links and polls
 
 
 @pytest.mark.parametrize("kind", ["task", "model"])
@@ -295,10 +297,10 @@ def test_the_link_is_there_while_deferred_and_after_it(emulator, service, defer_
     object_id = getattr(service, kind)()
     sensor, arguments = sensor_of(kind, object_id, deferrable=True)
     link = defer_task(sensor, **arguments).xcom[LINKS[kind]]
-    assert link.startswith("https://console.bce.baidu.com/qianfan/")
+    assert link.startswith(f"{emulator.endpoint}/qianfan/")
     assert kind == "model" or object_id in link
     if end == "success":
-        end_after(emulator, looks=2)
+        end_after(emulator, polls=2)
     run = wait(run_task, kind, object_id, deferrable=True, timeout=20 if end == "success" else 0.3)
     assert run.states == {"it": "success" if end == "success" else "failed"}
     assert run.xcom[LINKS[kind]] == link
@@ -377,4 +379,4 @@ def test_a_worker_that_cannot_stop_the_training_says_so_in_time(
     assert time.monotonic() - start < 5
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "[error" in line]
     assert task_id in line
-    assert "may still run" in line
+    assert "It may go on and cost money" in line

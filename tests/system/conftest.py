@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from ground import HOUR, Ground, Outcome, settings
 
 from demo.__main__ import DAG_ID
-from demo.local_airflow import LocalAirflow, free_ports
-from demo.local_qianfan import LocalQianfan
+from local_stack.airflow import LocalAirflow
+from local_stack.postgres import LocalPostgres
+from local_stack.qianfan import CONNECTION_ID, LocalQianfan
 
 _TABLE = pytest.StashKey[list[Outcome]]()
 
 
 @pytest.fixture(scope="module")
 def qianfan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalQianfan]:
-    with LocalQianfan(tmp_path_factory.mktemp("emulator"), task_seconds=6) as emulator:
+    """A Qianfan whose trainings take an hour, or until its clock is put forward."""
+    with LocalQianfan(tmp_path_factory.mktemp("emulator"), task_seconds=HOUR, model_seconds=2) as emulator:
         yield emulator
 
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory, qianfan: LocalQianfan) -> Iterator[LocalAirflow]:
     home = tmp_path_factory.mktemp("airflow home")
-    with LocalAirflow(home, env=qianfan.environment()) as airflow:
+    polls = {"AIRFLOW__QIANFAN__POLL_INTERVAL": "1", "AIRFLOW__QIANFAN__MAX_POLL_INTERVAL": "1"}
+    with LocalAirflow(home, env=polls) as airflow:
         airflow.wait_ready(DAG_ID)
+        airflow.api.add_connection(CONNECTION_ID, qianfan.connection)
         yield airflow
 
 
@@ -42,31 +48,38 @@ def files_with() -> Callable[[str, Path], list[Path]]:
 
 @pytest.fixture(scope="session")
 def ground(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Ground]:
-    """An Airflow whose tasks crash, with a fast and a slow Qianfan that know temporary keys only."""
+    """An Airflow whose tasks crash, with a fast and a slow Qianfan that know temporary keys only.
+
+    Its database is PostgreSQL where that is installed, unless the environment variable QIANFAN_DATABASE is
+    ``sqlite``. SQLite bears fewer DAG runs at once.
+    """
 
     def qianfan(name: str, seconds: float) -> LocalQianfan:
-        folder = tmp_path_factory.mktemp(name)
         token = f"sentinel{secrets.token_hex(20)}"
-        arguments = [
-            "--port",
-            str(free_ports(1)[0]),
-            "--state",
-            str(folder / "state"),
-            "--session-token",
-            token,
-        ]
-        return LocalQianfan(folder, task_seconds=seconds, model_seconds=seconds, arguments=arguments)
+        return LocalQianfan(
+            tmp_path_factory.mktemp(name),
+            task_seconds=seconds,
+            model_seconds=seconds,
+            session_token=token,
+            keep_state=True,
+        )
 
-    table = request.config.stash.setdefault(_TABLE, [])
-    with qianfan("fast", 4) as fast, qianfan("slow", HOUR) as slow:
-        home = tmp_path_factory.mktemp("airflow")
+    home = tmp_path_factory.mktemp("airflow")
+    stores, database, at_once = [home], {"AIRFLOW__CORE__PARALLELISM": "6"}, 3
+    with ExitStack() as running:
+        if os.environ.get("QIANFAN_DATABASE") != "sqlite" and LocalPostgres.is_installed():
+            postgres = running.enter_context(LocalPostgres())
+            stores, database, at_once = [home, postgres.folder], postgres.settings, 10
+        fast = running.enter_context(qianfan("fast", 4))
+        slow = running.enter_context(qianfan("slow", HOUR))
         dags = Path(__file__).parent / "dags"
-        with LocalAirflow(home, dags_folder=dags, env=settings(fast, slow)) as airflow:
-            airflow.wait_ready("actions")
-            ground = Ground(airflow, fast, slow, tmp_path_factory.mktemp("marks"), table)
-            dags_found = airflow.api.call("GET", "/dags")["dags"]
-            ground.unpause(dag["dag_id"] for dag in dags_found)
-            yield ground
+        env = settings(fast, slow) | database
+        airflow = running.enter_context(LocalAirflow(home, dags_folder=dags, env=env))
+        airflow.wait_ready("actions")
+        for dag in airflow.api.call("GET", "/dags")["dags"]:
+            airflow.api.unpause(dag["dag_id"])
+        table = request.config.stash.setdefault(_TABLE, [])
+        yield Ground(airflow, fast, slow, tmp_path_factory.mktemp("marks"), at_once, stores, table)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

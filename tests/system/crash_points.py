@@ -35,14 +35,14 @@ def install() -> None:
         return
     _installed = True
     import httpx
+    from airflow.sdk import BaseOperator
     from airflow.sdk.execution_time.context import TaskStateStoreAccessor
-
-    from airflow_qianfan.operators.waiting import QianfanWaitingOperator
 
     _watch(httpx.HTTPTransport, "handle_request", "sending", "sent", _action)
     _watch(TaskStateStoreAccessor, "set", "storing", "stored", _stored)
-    _watch(QianfanWaitingOperator, "defer", "deferring", "deferred", lambda **_: "")
-    _watch(QianfanWaitingOperator, "execute_complete", "resuming", "resumed", lambda *_, **__: "")
+    _watch(BaseOperator, "defer", "deferring", "deferred", lambda *_, **__: "")
+    # Airflow calls it for execute_complete.
+    _watch(BaseOperator, "resume_execution", "resuming", "resumed", lambda *_, **__: "")
 
 
 def _action(request: Any) -> str:
@@ -104,7 +104,21 @@ def _end(how: str, here: str, task: Any) -> None:
         case "lose":
             raise httpx.ReadError(f"broken on purpose at {here}")
         case "hold":
-            while not task._killed:
+            told = _told_to_end(task)
+            while not told():
                 time.sleep(0.05)
         case _:
             raise AssertionError(how)
+
+
+def _told_to_end(task: Any) -> Callable[[], bool]:
+    """Return what says whether Airflow has called ``on_kill`` of this task."""
+    calls: list[None] = []
+    original = task.on_kill
+
+    def on_kill() -> None:
+        calls.append(None)
+        original()
+
+    object.__setattr__(task, "on_kill", on_kill)
+    return lambda: bool(calls)

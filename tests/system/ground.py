@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import re
 import signal
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,21 @@ import httpx
 import psutil
 from search import Texts
 
-from airflow_qianfan.api.actions.finetuning import (
-    DescribeFineTuningJobs,
-    DescribeFineTuningTask,
-)
+from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs, DescribeFineTuningTask
 from airflow_qianfan.api.actions.model import DescribeModel
 from airflow_qianfan.api.client import QianfanClient
 from airflow_qianfan.api.config import QianfanConfig
-from demo.airflow_api import FINISHED
-from demo.local_airflow import LocalAirflow
-from demo.local_qianfan import LocalQianfan
+from local_stack.airflow import LocalAirflow
+from local_stack.airflow_api import FINISHED
+from local_stack.guard import is_alive
+from local_stack.qianfan import LocalQianfan
+from local_stack.waiting import PATIENCE, wait_for
 
 HOUR = 3600.0
 SLOW = "qianfan_slow"
 _SOURCE = re.compile(r"Airflow: (\S+) / (\S+) / (\w+)(?:\[(\d+)\])? \[airflow:\w{12}\]")
+#: What may go wrong with one row and is told as its failure.
+_TROUBLE = (AssertionError, TimeoutError, httpx.HTTPError)
 
 
 @dataclass(frozen=True)
@@ -128,16 +129,25 @@ class Outcome:
     statuses: list[str]
     seconds: float
     jobs: list[str] = field(default_factory=list)
+    trouble: Exception | None = None
+
+    def check(self) -> None:
+        """Fail with what went wrong while the row was run, if anything did."""
+        if self.trouble is not None:
+            raise AssertionError(f"{self.row} could not be run as planned") from self.trouble
 
 
-@dataclass
+@dataclass(repr=False)
 class Ground:
     """One Airflow and its two services.
 
     :param fast: trainings take seconds; the default connection.
     :param slow: trainings take an hour, or until `pass_time`; the connection ``qianfan_slow``.
     :param folder: for the marks of what has crashed already.
+    :param at_once: how many DAG runs the database bears at the same time.
+    :param stores: the folders in which Airflow and its database write.
     :param table: the outcomes, for the report at the end.
+    :param trouble: what went wrong, by row.
     :param dump: Airflow's database while a task was deferred.
     """
 
@@ -145,34 +155,67 @@ class Ground:
     fast: LocalQianfan
     slow: LocalQianfan
     folder: Path
+    at_once: int
+    stores: list[Path]
     table: list[Outcome]
+    trouble: dict[str, Exception] = field(default_factory=dict)
     dump: Texts = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def row(self, row: Row) -> Iterator[None]:
+        """Let what goes wrong inside be this row's failure, and not that of all others."""
+        try:
+            yield
+        except _TROUBLE as error:
+            self.airflow.check()  # without Airflow it would be the failure of all
+            self.trouble.setdefault(str(row), error)
 
     def start(self, row: Row) -> None:
         """Trigger the DAG run of a row."""
         conf = {**row.conf, "crash_mark": str(self.mark(row))}
-        body = {"dag_run_id": row.run_id, "logical_date": None, "conf": conf}
-        self.insist(lambda: self.airflow.api.call("POST", f"/dags/{row.dag_id}/dagRuns", json=body))
+        self.airflow.api.trigger(row.dag_id, conf, run_id=row.run_id)
 
-    def insist(self, ask: Callable[[], object]) -> None:
-        """Ask Airflow for something again where its SQLite is too busy."""
-        for attempts_left in reversed(range(10)):
-            try:
-                ask()
-                return
-            except httpx.HTTPStatusError as error:
-                if error.response.status_code != httpx.codes.INTERNAL_SERVER_ERROR or not attempts_left:
-                    raise
-            time.sleep(0.5)
+    def run(self, rows: Sequence[Row]) -> None:
+        """Run all rows, a few at a time; one that cannot be started is tried once more after the others."""
+        self._follow(deque(rows), [])
+
+    def wait_for_runs(self, rows: Sequence[Row]) -> None:
+        """Wait until the runs of all rows have finished."""
+        self._follow(deque(), list(rows))
+
+    def _follow(self, waiting: deque[Row], active: list[Row]) -> None:
+        """Start what waits and follow what is active, as long as anything makes progress."""
+        starts: Counter[str] = Counter()
+        seen: object = None
+        since = time.monotonic()
+        while waiting or active:
+            self.airflow.check()
+            while waiting and len(active) < self.at_once:
+                row = waiting.popleft()
+                starts[str(row)] += 1
+                try:
+                    self.start(row)
+                except httpx.HTTPError as error:
+                    if starts[str(row)] == 1:
+                        waiting.append(row)
+                    else:
+                        self.trouble.setdefault(str(row), error)
+                else:
+                    active.append(row)
+            with contextlib.suppress(httpx.HTTPError):
+                active = self._unfinished(active)
+                if (now := self._progress(active)) != seen:
+                    seen, since = now, time.monotonic()
+            if time.monotonic() - since > PATIENCE:
+                for row in active:
+                    error = TimeoutError(f"Nothing made progress for {PATIENCE:g} s, when it was: {seen}")
+                    self.trouble.setdefault(str(row), error)
+                active, since = [], time.monotonic()
+            time.sleep(2)
 
     def mark(self, row: Row) -> Path:
         """The file that says that the crash of a row has happened."""
         return self.folder / f"{row.dag_id}-{row.run_id}"
-
-    def unpause(self, dag_ids: Iterable[str]) -> None:
-        """Let runs of these DAGs start."""
-        for dag_id in dag_ids:
-            self.airflow.api.call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
 
     def runs(self) -> dict[tuple[str, str], dict[str, Any]]:
         """All DAG runs by DAG and run id."""
@@ -185,14 +228,29 @@ class Ground:
             if len(found) >= answer["total_entries"]:
                 return {(run["dag_id"], run["dag_run_id"]): run for run in found}
 
-    def wait_for_runs(self, rows: Sequence[Row], *, timeout: float) -> None:
-        """Wait until the runs of all rows have finished; those that do not are judged as they are."""
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            runs = self.runs()
-            if all(runs[row.dag_id, row.run_id]["state"] in FINISHED for row in rows):
-                return
-            time.sleep(1)
+    def _unfinished(self, rows: Sequence[Row]) -> list[Row]:
+        runs = self.runs()
+        states = {key: run["state"] for key, run in runs.items()}
+        return [row for row in rows if states.get((row.dag_id, row.run_id), "failed") not in FINISHED]
+
+    def _progress(self, rows: Sequence[Row]) -> object:
+        """State and try of every task of these rows, and how many requests have changed something."""
+        tasks = [
+            task
+            for row in rows
+            for task in self.airflow.api.call(
+                "GET", f"/dags/{row.dag_id}/dagRuns/{row.run_id}/taskInstances", params={"limit": 100}
+            )["task_instances"]
+        ]
+        states = {
+            f"{task['dag_id']} / {task['dag_run_id']} / {task['task_id']}[{task['map_index']}]": (
+                task["state"],
+                task["try_number"],
+            )
+            for task in tasks
+        }
+        changes = [sum(bool(entry["effect"]) for entry in one.journal()) for one in (self.fast, self.slow)]
+        return states, changes
 
     def task(self, row: Row, task_id: str = "train") -> dict[str, Any]:
         """A task instance as Airflow's API shows it."""
@@ -205,32 +263,26 @@ class Ground:
         entries = [entry for number in tries for entry in api.log(row.dag_id, row.run_id, task_id, number)]
         return "\n".join(str(entry.get("event")) for entry in entries)
 
-    def trainings(self, row: Row) -> list[str]:
-        """The states of the trainings of a row at the slow service, in the order of their creation."""
-        ledger = read_ledger(self.slow)
-        return [ledger.status[one] for one in ledger.of("trainings", row.dag_id, row.run_id)]
-
     def count(self, kind: str, row: Row) -> int:
         """How many ``jobs``, ``trainings`` or ``versions`` a row has at the slow service."""
         return len(read_ledger(self.slow).of(kind, row.dag_id, row.run_id))
 
-    def wait_until(self, holds: Callable[[], bool], what: str, *, timeout: float = 60) -> None:
+    def wait_until(self, holds: Callable[[], bool], what: str) -> None:
         """Wait for something."""
-        deadline = time.monotonic() + timeout
-        while not holds():
-            assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
-            time.sleep(0.3)
+        wait_for(holds, what=what)
+
+    def wait_until_it_trains(self, row: Row, number: int = 1) -> None:
+        """Wait until a row has begun so many trainings."""
+        wait_for(lambda: self.count("trainings", row) >= number, what=f"{row} trains")
 
     def pass_time(self, seconds: float = HOUR) -> None:
         """Let what the slow service has begun be done."""
-        url = f"{self.slow.endpoint}/_emulator/clock"
-        httpx.post(url, json={"advance": seconds}, trust_env=False).raise_for_status()
+        self.slow.pass_time(seconds)
 
     def hold_answers(self, action: str, seconds: float) -> None:
         """Let the slow service carry out the next such action, and answer late."""
-        url = f"{self.slow.endpoint}/_emulator/faults"
         order = {"action": action, "kind": "timeout", "seconds": seconds}
-        httpx.post(url, json=order, trust_env=False).raise_for_status()
+        self.slow.administer("POST", "faults", order)
 
     def send(self, row: Row, number: signal.Signals, *, to: str, task_id: str = "train") -> None:
         """Send a signal to the process of a task, or to its supervisor."""
@@ -254,7 +306,10 @@ class Ground:
             old = old[:1]
         for process in old:
             process.send_signal(number)
-        psutil.wait_procs(old, timeout=30)
+        wait_for(
+            lambda: not any(is_alive(process) for process in old),
+            what=f"the triggerer has ended after {number.name}",
+        )
         before = len(self.slow.journal())
         self.airflow.start_component("triggerer")
         self.wait_until(
@@ -273,17 +328,18 @@ class Ground:
         ledgers = {SLOW: read_ledger(self.slow), None: read_ledger(self.fast)}
         outcomes = {}
         for row in rows:
-            run = runs[row.dag_id, row.run_id]
+            run = runs.get((row.dag_id, row.run_id), {})
             ledger = ledgers[SLOW if row.conf.get("conn_id") == SLOW else None]
             trainings = ledger.of("trainings", row.dag_id, row.run_id)
             outcomes[str(row)] = Outcome(
                 row=row,
-                state=run["state"],
+                state=run.get("state", "not started"),
                 trainings=trainings,
                 versions=ledger.of("versions", row.dag_id, row.run_id),
                 statuses=[ledger.status[one] for one in trainings],
-                seconds=run["duration"] or 0.0,
+                seconds=run.get("duration") or 0.0,
                 jobs=ledger.of("jobs", row.dag_id, row.run_id),
+                trouble=self.trouble.get(str(row)),
             )
         self.table += outcomes.values()
         return outcomes
@@ -291,15 +347,16 @@ class Ground:
 
 def settings(fast: LocalQianfan, slow: LocalQianfan) -> dict[str, str]:
     """Airflow's configuration for these tests: much at once, and what is lost is missed soon."""
-    connection = fast.environment()
-    return connection | {
-        "AIRFLOW_CONN_QIANFAN_SLOW": json.dumps(slow.connection),
+    return {
+        **fast.settings,
+        **fast.connection_variable(),
+        **slow.connection_variable(SLOW),
         "AIRFLOW__QIANFAN__POLL_INTERVAL": "1",
         "AIRFLOW__QIANFAN__SETTLE_SECONDS": "3",
         "AIRFLOW__CORE__PARALLELISM": "14",
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
-        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
         "PYTHONPATH": os.path.dirname(__file__),
     }

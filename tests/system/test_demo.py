@@ -11,8 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from local_stack.airflow import ROOT
+
+pytestmark = pytest.mark.slow
+
 #: Settings that a user's shell may hold by accident.
 STRAY = {
     "AIRFLOW_HOME": "/nonexistent",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -10,7 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
-from wire import Caller, Wire
+from structlog.testing import capture_logs
+from wire import ACCESS_KEY, SECRET_KEY, Caller, Wire
+
+from airflow_qianfan.hooks import qianfan
 
 
 @pytest.fixture
@@ -58,3 +63,24 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr(time, "sleep", slept.append)
     monkeypatch.setattr(asyncio, "sleep", note)
     return slept
+
+
+@pytest.fixture
+def connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set the connection ``qianfan_default``, as JSON or as a URI."""
+
+    def set_connection(uri: str | None = None, **fields: Any) -> None:
+        fields = {"conn_type": "qianfan", "login": ACCESS_KEY, "password": SECRET_KEY, **fields}
+        monkeypatch.setenv("AIRFLOW_CONN_QIANFAN_DEFAULT", uri or json.dumps(fields))
+
+    monkeypatch.setattr(qianfan, "_WARNED", set())
+    set_connection()
+    return set_connection
+
+
+@pytest.fixture
+def logs(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
+    """All that is logged, by hooks through structlog and by the rest through the standard library."""
+    caplog.set_level(logging.DEBUG)
+    with capture_logs() as events:
+        yield lambda: "\n".join([*(str(event) for event in events), caplog.text])

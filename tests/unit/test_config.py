@@ -26,6 +26,68 @@ def test_defaults_are_the_public_endpoint_and_careful_limits():
     assert (made.session_token, made.proxy, made.allow_http) == (None, None, False)
 
 
+def test_empty_text_means_not_given():
+    given = dict.fromkeys(
+        ("endpoint", "session_token", "timeout", "max_retries", "max_qps", "verify", "proxy", "allow_http"),
+        "",
+    )
+    assert config(**given) == config()
+
+
+def test_text_is_read_as_the_form_and_the_uri_give_it():
+    made = config(timeout=" 0.5 ", max_retries="5", max_qps="2.5", verify=" False ", allow_http="true")
+    read = (made.timeout, made.max_retries, made.max_qps, made.verify, made.allow_http)
+    assert read == (0.5, 5, 2.5, False, True)
+    assert [type(value) for value in read] == [float, int, float, bool, bool]
+
+
+def test_settings_cannot_change_and_serve_as_a_key():
+    made = config(session_token=SESSION_TOKEN)
+    with pytest.raises(ValueError, match="frozen"):
+        made.timeout = 5
+    assert {made: 1}[config(session_token=SESSION_TOKEN)] == 1
+    assert made != config(session_token=SESSION_TOKEN + "x")
+
+
+def test_copy_with_other_settings_is_checked_and_forgets_the_old_secrets():
+    made = config(proxy="http://user:word@proxy:1")
+    assert SECRET_KEY in made.secrets
+    changed = made.model_copy(update={"secret_access_key": "another", "max_qps": None, "max_retries": 0})
+    assert "another" in changed.secrets
+    assert SECRET_KEY not in changed.secrets
+    assert (changed.max_retries, changed.proxy, changed.access_key_id) == (0, made.proxy, ACCESS_KEY)
+    with pytest.raises(QianfanConfigurationError, match="max_retries must be 0 to 20, not 21"):
+        made.model_copy(update={"max_retries": 21})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"timeout": "soon"}, "timeout must be a number, not 'soon'"),
+        ({"timeout": True}, "timeout must be a number, not true"),
+        ({"max_qps": [1]}, "max_qps must be a number, not a list"),
+        ({"max_retries": 2.5}, "max_retries must be a whole number, not 2.5"),
+        ({"verify": 5}, "verify must be true, false or the path of a CA bundle, not 5"),
+        ({"allow_http": "yes"}, "allow_http must be true or false, not 'yes'"),
+        ({"secret_access_key": ""}, "secret_access_key (password) is missing; give it a value"),
+        ({"secret_access_key": ["x"]}, "secret_access_key (password) must be text"),
+        (
+            {"endpoint": "ftp://qianfan.example"},
+            "endpoint (host) must look like https://qianfan.baidubce.com, not 'ftp://qianfan.example'",
+        ),
+        ({"max_qsp": 5}, "max_qsp is not known; check its spelling"),
+        (
+            {"timeout": 0, "max_retries": -1},
+            "timeout must be 0.1 to 3600, not 0. max_retries must be 0 to 20, not -1",
+        ),
+    ],
+)
+def test_refusal_says_name_rule_and_value(settings, message):
+    with pytest.raises(QianfanConfigurationError) as caught:
+        config(**settings)
+    assert str(caught.value) == message
+
+
 @pytest.mark.parametrize(
     "endpoint",
     [
@@ -62,7 +124,6 @@ def test_plain_http_to_another_machine_needs_allow_http(endpoint):
 @pytest.mark.parametrize(
     "endpoint",
     [
-        "",
         "qianfan.baidubce.com",
         "ftp://qianfan.baidubce.com",
         "https://",
@@ -79,7 +140,7 @@ def test_plain_http_to_another_machine_needs_allow_http(endpoint):
     ],
 )
 def test_endpoint_that_leads_nowhere_is_refused(endpoint):
-    with pytest.raises(QianfanConfigurationError, match="endpoint must"):
+    with pytest.raises(QianfanConfigurationError, match=r"endpoint \(host\) must"):
         config(endpoint=endpoint, allow_http=True)
 
 
@@ -91,7 +152,7 @@ def test_endpoint_that_leads_nowhere_is_refused(endpoint):
         ("session_token", ["with blank", "line\nbreak", "ключ", 5, ["x"]]),
         ("timeout", [0, -1, 3601, float("nan"), float("inf")]),
         ("max_retries", [-1, 21]),
-        ("max_qps", [0, -1, float("nan"), float("inf")]),
+        ("max_qps", [0, -1, 1001, float("nan"), float("inf")]),
         ("verify", [5, ["x"]]),
         ("allow_http", ["yes", 1]),
         (
@@ -135,13 +196,25 @@ def test_value_at_its_limit_makes_a_client(kind, name, values):
 
 @pytest.mark.parametrize("kind", [QianfanClient, AsyncQianfanClient])
 @pytest.mark.parametrize(
-    "settings",
-    [{"verify": "/nowhere/bundle.pem"}, {"verify": __file__}, {"proxy": "socks5://proxy:1080"}],
+    ("settings", "message"),
+    [
+        ({"verify": "/nowhere/bundle.pem"}, "^verify '/nowhere/bundle.pem' cannot be used: .*No such file"),
+        ({"verify": __file__}, "^verify '.*test_config.py' cannot be used"),
+        ({"proxy": "socks5://proxy:1080"}, "^proxy cannot be used: .*socksio"),
+    ],
     ids=["no-such-bundle", "bundle-without-certificates", "socks-without-its-library"],
 )
-def test_bundle_or_proxy_that_fails_is_a_configuration_error(settings, kind):
-    with pytest.raises(QianfanConfigurationError, match="verify or proxy cannot be used"):
+def test_bundle_or_proxy_that_fails_is_named(settings, message, kind):
+    with pytest.raises(QianfanConfigurationError, match=message):
         kind(config(**settings))
+
+
+def test_proxy_of_the_environment_that_fails_is_named_as_such(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy:1080")
+    with pytest.raises(
+        QianfanConfigurationError, match=r"^HTTPS_PROXY, .* of the environment cannot be used"
+    ):
+        QianfanClient(config(verify=False))
 
 
 def test_bundle_and_folder_of_certificates_are_used_without_a_warning(tmp_path):
@@ -192,6 +265,9 @@ def test_config_and_client_show_no_secret(kind):
         {"secret_access_key": "WRONG-SECRET\n"},
         {"session_token": "WRONG-SECRET\x7f"},
         {"session_token": "WRONG-SECRETé"},
+        {"session_token": ["WRONG-SECRET"]},
+        {"secret_access_key": {"x": "WRONG-SECRET"}},
+        {"proxy": ["WRONG-SECRET"]},
         {"proxy": "WRONG-SECRET"},
         {"proxy": "http://user:WRONG-SECRET@proxy:port"},
         {"proxy": "http://user:WRONG-SECRET@"},

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import httpx
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from examples import CREATE, READ
 from wire import ok, refusal, reply
 
 from airflow_qianfan import exceptions
 from airflow_qianfan.api.actions.finetuning import (
-    CreateFineTuningJob,
     DeleteFineTuningTask,
-    DescribeFineTuningTask,
     StopFineTuningTask,
 )
-from airflow_qianfan.api.errors import ERROR_BY_CODE, clean, find_error
+from airflow_qianfan.api.actions.model import CreateCustomModelSet, DescribeModelSet
+from airflow_qianfan.api.errors import ERROR_BY_CODE, clean, find_error, subject_of
 from airflow_qianfan.exceptions import (
     QianfanAlreadyExistsError,
     QianfanAmbiguousCreateError,
     QianfanAPIError,
     QianfanAuthenticationError,
     QianfanClockError,
+    QianfanConnectionError,
     QianfanError,
+    QianfanGatewayError,
     QianfanInvalidAccessKeyError,
     QianfanNotFoundError,
-    QianfanOperationFailedError,
     QianfanPermissionError,
     QianfanQuotaError,
     QianfanRequestError,
@@ -40,9 +41,6 @@ from airflow_qianfan.exceptions import (
 
 MAX_RETRIES = 2
 NEVER, ONCE, ALWAYS = 1, 2, 1 + MAX_RETRIES
-
-READ = DescribeFineTuningTask(task_id="task-1")
-CREATE = CreateFineTuningJob(name="nightly", model="ERNIE-Speed-8K", train_mode="SFT")
 
 
 class Row(NamedTuple):
@@ -131,6 +129,7 @@ UNKNOWN = [
     Row(403, "SomethingNew", QianfanPermissionError),
     Row(404, "SomethingNew", QianfanNotFoundError),
     Row(409, "SomethingNew", QianfanRequestError),
+    Row(409, "StateConflict", QianfanRequestError),
     Row(429, "SomethingNew", QianfanThrottledError, ALWAYS),
     Row(500, "SomethingNew", QianfanServerError, ALWAYS, ambiguous=True),
     Row(503, "SomethingNew", QianfanServerError, ALWAYS, ambiguous=True),
@@ -139,18 +138,51 @@ UNKNOWN = [
     Row(200, "70002", QianfanAPIError, NEVER, ambiguous=True),
 ]
 
+#: Codes that no table explains, but whose words do.
+WORDS = [
+    *(
+        Row(400, code, QianfanAlreadyExistsError)
+        for code in (
+            "DuplicateName",
+            "DuplicatedJobName",
+            "NameDuplicate",
+            "NameAlreadyExists",
+            "JOB_ALREADY_EXISTS",
+            "EntityAlreadyExist",
+            "NameExists",
+            "ModelSetNameExist",
+            "TaskExisted",
+            "NameConflict",
+            "ConflictingName",
+        )
+    ),
+    Row(409, "ResourceAlreadyExists", QianfanAlreadyExistsError),
+    *(
+        Row(400, code, QianfanNotFoundError)
+        for code in (
+            "JobNotExist",
+            "TaskNotExists",
+            "MODEL_NOT_FOUND",
+            "NoSuchModel",
+            "NotExist",
+            "NonExistentId",
+        )
+    ),
+    # A failure of the service is one, whatever it is called.
+    Row(500, "NameAlreadyExists", QianfanServerError, ALWAYS, ambiguous=True),
+]
+
 #: Answers of a gateway, which have no code.
 STATUS_ONLY = [
-    Row(400, "", QianfanRequestError),
     Row(401, "", QianfanAuthenticationError),
-    Row(403, "", QianfanPermissionError),
     Row(404, "", QianfanResponseError),
+    *(Row(status, "", QianfanGatewayError, ALWAYS) for status in (400, 403, 405, 407, 451)),
     Row(413, "", QianfanRequestError),
     Row(429, "", QianfanThrottledError, ALWAYS),
     *(Row(status, "", QianfanServerError, ALWAYS, ambiguous=True) for status in (500, 502, 503, 504)),
 ]
 
-ROWS = PLATFORM + NUMERIC + UNKNOWN
+ROWS = PLATFORM + NUMERIC + UNKNOWN + WORDS
 
 
 def answer_of(row: Row):
@@ -201,149 +233,9 @@ def test_error_carries_action_status_code_message_and_request_id(row, connect, w
     assert (error.action, error.status_code, error.code) == ("DescribeFineTuningTask", row.status, row.code)
     assert (error.message, error.request_id) == ("No.", "req-1")
     assert str(error).startswith(
-        f"DescribeFineTuningTask: No. (HTTP {row.status}, code {row.code}, request id req-1)"
+        f"DescribeFineTuningTask: No. (taskId task-1; HTTP {row.status}, code {row.code}, request id req-1)"
     )
     assert error.advice in str(error)
-
-
-SHAPES: dict[str, tuple[Any, tuple[type[QianfanAPIError], str | None, str, str | None]]] = {
-    "as-documented": (
-        reply({"requestId": "r", "code": "AccessDenied", "message": "Access denied."}, 403),
-        (QianfanPermissionError, "AccessDenied", "Access denied.", "r"),
-    ),
-    "capitalised-without-request-id": (
-        reply({"Code": "InvalidMarker", "Message": "bad marker"}, 400),
-        (QianfanRequestError, "InvalidMarker", "bad marker", None),
-    ),
-    "capitalised-with-request-id-in-a-header": (
-        reply({"Code": "InvalidMarker", "Message": "bad marker"}, 400, {"x-bce-request-id": "h"}),
-        (QianfanRequestError, "InvalidMarker", "bad marker", "h"),
-    ),
-    "numeric-with-log-id": (
-        reply({"error_code": 500001, "error_msg": "param invalid", "log_id": 7}),
-        (QianfanRequestError, "500001", "param invalid", "7"),
-    ),
-    "numeric-as-text": (
-        reply({"error_code": "336100", "error_msg": "busy", "request_id": "r"}),
-        (QianfanServerError, "336100", "busy", "r"),
-    ),
-    "numeric-with-a-status": (
-        reply({"error_code": 510202, "error_msg": "job not exist"}, 400),
-        (QianfanNotFoundError, "510202", "job not exist", None),
-    ),
-    "numeric-beside-a-result": (
-        reply({"error_code": 18, "error_msg": "qps", "result": {}}),
-        (QianfanThrottledError, "18", "qps", None),
-    ),
-    "headers-only-unknown-key": (
-        reply(
-            None,
-            400,
-            {
-                "X-Bce-Error-Code": "IamSignatureInvalid",
-                "X-Bce-Error-Message": "NotFound, cause: Could not find credential.",
-                "x-bce-request-id": "h",
-            },
-        ),
-        (
-            QianfanInvalidAccessKeyError,
-            "IamSignatureInvalid",
-            "NotFound, cause: Could not find credential.",
-            "h",
-        ),
-    ),
-    "headers-only-wrong-secret": (
-        reply(
-            None,
-            403,
-            {
-                "X-Bce-Error-Message": "SignatureDoesNotMatch, cause: Fail to authn user: "
-                "Signature does not match"
-            },
-        ),
-        (
-            QianfanSignatureError,
-            None,
-            "SignatureDoesNotMatch, cause: Fail to authn user: Signature does not match",
-            None,
-        ),
-    ),
-    "code-without-result-under-200": (
-        reply({"requestId": "r", "code": "AccessDenied", "message": "no"}),
-        (QianfanPermissionError, "AccessDenied", "no", "r"),
-    ),
-    "result-false": (
-        reply({"requestId": "r", "result": False}),
-        (
-            QianfanOperationFailedError,
-            None,
-            "the service answered result: false, it did not do what was asked",
-            "r",
-        ),
-    ),
-    "page-of-a-gateway": (
-        reply(b"<html>\n<h1>Bad gateway</h1></html>", 502),
-        (QianfanServerError, None, "the answer is '<html> <h1>Bad gateway</h1></html>'", None),
-    ),
-    "no-message": (
-        reply({"code": "AccessDenied"}, 403),
-        (QianfanPermissionError, "AccessDenied", "the answer has no message", None),
-    ),
-    "members-of-other-types": (
-        reply({"code": ["x"], "message": {"a": 1}, "requestId": 5}, 400),
-        (QianfanRequestError, "['x']", "{'a': 1}", "5"),
-    ),
-}
-
-
-@pytest.mark.parametrize(("answer", "expected"), SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("typed", [True, False], ids=["call", "call_action"])
-def test_every_shape_of_an_error_is_understood(answer, expected, typed, connect, wire):
-    wire.script(answer)
-    caller = connect(max_retries=0)
-    args = (READ,) if typed else (READ.route, READ.action, READ.body())
-    with pytest.raises(QianfanAPIError) as caught:
-        (caller.call if typed else caller.call_action)(*args)
-    error = caught.value
-    assert (type(error), error.code, error.message, error.request_id) == expected
-
-
-SUCCESSES = {
-    "result-true": {"requestId": "r", "result": True},
-    "error-code-0": {"error_code": 0, "result": True},
-    "error-code-0-as-text": {"error_code": "0", "result": True},
-    "code-beside-a-result": {"code": "OK", "result": True},
-    "empty-error-code": {"error_code": "", "result": True},
-}
-
-
-@pytest.mark.parametrize("body", SUCCESSES.values(), ids=SUCCESSES)
-def test_what_is_no_error_is_none(body, connect, wire):
-    wire.script(reply(body))
-    assert connect().call(StopFineTuningTask(task_id="task-1")) is True
-
-
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirect_is_an_error_and_not_followed(status, connect, wire):
-    wire.script(reply(None, status, {"Location": "https://elsewhere.example/login"}), ok())
-    with pytest.raises(QianfanResponseError, match=r"redirects to 'https://elsewhere\.example/login'"):
-        connect().call(READ)
-    assert len(wire.requests) == 1
-
-
-@pytest.mark.parametrize(
-    "location", ["javascript:x", "http://[", "http://a:b:c/", "http://x:99999/", "//", ""]
-)
-def test_redirect_to_nowhere_is_an_error_of_ours(location, connect, wire):
-    wire.script(reply(None, 302, {"Location": location}))
-    with pytest.raises(QianfanError):
-        connect(max_retries=0).call(READ)
-
-
-def test_redirect_with_bytes_that_are_no_text_is_an_error_of_ours(connect, wire):
-    wire.script(lambda request: httpx.Response(302, headers=[(b"Location", b"\xff\xfe")]))
-    with pytest.raises(QianfanResponseError):
-        connect().call(READ)
 
 
 @pytest.mark.parametrize("request_type", [StopFineTuningTask, DeleteFineTuningTask])
@@ -410,9 +302,67 @@ def test_transient_errors_are_those_that_pass():
         exceptions.QianfanConnectionError,
         QianfanThrottledError,
         QianfanServerError,
+        QianfanGatewayError,
         QianfanUnreadableAnswerError,
     }
 
+
+# Which object an error is about
+
+
+def test_error_names_what_the_request_asked_for(connect, wire, slept):
+    wire.script(refusal("NoSuchKey", 404))
+    with pytest.raises(QianfanNotFoundError) as caught:
+        connect().call(DescribeModelSet(model_set_id="am-5sxpz4xn25uw"))
+    assert str(caught.value) == (
+        "DescribeModelSet: No. (modelSetId am-5sxpz4xn25uw; HTTP 404, code NoSuchKey, request id req-1). "
+        "Check the id: it may be mistyped, its object deleted, or in another account than the connection's."
+    )
+    wire.script(httpx.ReadTimeout)
+    with pytest.raises(QianfanConnectionError, match=r"\(modelSetId am-1\)"):
+        connect(max_retries=0).call(DescribeModelSet(model_set_id="am-1"))
+    wire.script(ok({"modelSetId": 5}))
+    with pytest.raises(QianfanResponseError, match=r"\(modelSetId am-1; request id req-1\)"):
+        connect(max_retries=0).call(DescribeModelSet(model_set_id="am-1"))
+
+
+def test_name_that_is_taken_is_said(connect, wire):
+    wire.script(refusal("DuplicateName"))
+    with pytest.raises(
+        QianfanAlreadyExistsError, match=r"\(name nightly; HTTP 400, code DuplicateName"
+    ) as caught:
+        connect().call(CREATE)
+    assert caught.value.name == "nightly"
+    wire.script(refusal("70101"))
+    with pytest.raises(QianfanAlreadyExistsError) as caught:
+        connect().call(CreateCustomModelSet(model_set_name="bot", model_type="Text2Text"))
+    assert caught.value.name == "bot"
+    assert QianfanAlreadyExistsError("taken").name is None
+
+
+@pytest.mark.parametrize(
+    ("body", "subject"),
+    [
+        ({"taskId": "task-1", "model": "m", "maxKeys": 5}, {"taskId": "task-1"}),
+        ({"name": "n", "id": "i", "description": "d"}, {"name": "n", "id": "i"}),
+        (
+            {"modelSetId": "am-1", "trainMeta": {"taskId": "task-1"}},
+            {"modelSetId": "am-1", "taskId": "task-1"},
+        ),
+        ({"versions": [{"versionId": "ds-1"}, {"versionId": "ds-2"}]}, {"versionId": "ds-1"}),
+        ({"jobId": "", "taskId": 5, "modelId": None, "serviceName": "x" * 101}, {}),
+        ({"valid": "x", "rename": "y", "ID": "z"}, {}),
+        ({"jobId": "a\nb", "taskId": "key the-secret"}, {"jobId": "a b", "taskId": "key ***"}),
+        ({f"{n}Id": "x" for n in range(9)}, {f"{n}Id": "x" for n in range(5)}),
+        ({"a": {"b": {"c": {"d": {"e": {"jobId": "deep"}}}}}}, {}),
+        ({5: "x"}, {}),
+    ],
+)
+def test_ids_and_names_of_a_body_are_its_subject(body, subject):
+    assert subject_of(body, ("the-secret",)) == subject
+
+
+# Foreign text
 
 AUTHORIZATION = f"bce-auth-v1/AK/2024-01-16T09:48:35Z/1800/host;x-bce-date/{'0a' * 32}"
 

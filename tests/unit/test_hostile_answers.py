@@ -1,19 +1,17 @@
-"""Whatever the other side answers: an error of ours or a result, never a secret, never a hang."""
+"""Whatever the other side answers: an error of ours or a result, never a secret."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext
 from typing import Any
 
 import httpx
 import pytest
+from examples import REQUESTS, request_classes
 from hostile import BODIES, HEADERS, STATUSES, cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,33 +19,7 @@ from wire import PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN, Caller, rep
 
 from airflow_qianfan.api.actions import finetuning, model
 from airflow_qianfan.api.actions.base import Page, PagedRequest
-from airflow_qianfan.exceptions import (
-    QianfanAmbiguousCreateError,
-    QianfanConnectionError,
-    QianfanError,
-)
-
-REQUESTS = [
-    finetuning.CreateFineTuningJob(name="nightly", model="ERNIE-Speed-8K", train_mode="SFT"),
-    finetuning.DescribeFineTuningJobs(),
-    finetuning.DeleteFineTuningJob(job_id="job-1"),
-    finetuning.CreateFineTuningTask(
-        job_id="job-1",
-        hyper_parameter_config={},
-        dataset_config={"source_type": "Bos", "versions": [{"version_bos_uri": "bos:/b/f"}]},
-    ),
-    finetuning.DescribeFineTuningTask(task_id="task-1"),
-    finetuning.DescribeFineTuningTasks(job_id="job-1"),
-    finetuning.StopFineTuningTask(task_id="task-1"),
-    finetuning.DeleteFineTuningTask(task_id="task-1"),
-    model.CreateCustomModelSet(model_set_name="bot", model_type="Text2Text"),
-    model.DescribeModelSet(model_set_name="bot"),
-    model.DescribeCustomModelSets(),
-    model.CreateCustomModel(model_set_id="am-1", source_type="Train", train_meta={"task_id": "task-1"}),
-    model.DescribeModel(model_id="amv-1"),
-    model.DeleteModel(model_id="amv-1"),
-    model.DeleteModelSet(model_set_id="am-1"),
-]
+from airflow_qianfan.exceptions import QianfanConnectionError, QianfanError
 
 CREDENTIALS = {
     "session_token": SESSION_TOKEN,
@@ -66,13 +38,7 @@ def all_texts(error: BaseException) -> str:
 
 
 def test_every_request_class_is_tried_here():
-    classes = {
-        value
-        for module in (finetuning, model)
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, finetuning.Action) and hasattr(value, "route")
-    }
-    assert {type(request) for request in REQUESTS} == classes
+    assert {type(request) for request in REQUESTS} == request_classes()
 
 
 # Echoes
@@ -215,89 +181,3 @@ class TestAnyAnswer:
         except QianfanError as error:
             shown = all_texts(error)
             assert not [secret for secret in SECRETS if secret in shown]
-
-
-# Over a real connection
-
-
-@contextmanager
-def server(talk: Callable[[socket.socket, threading.Event], None]) -> Iterator[tuple[str, list[int]]]:
-    """Answer each connection with ``talk``; yield the address and, growing, one entry a connection."""
-    done = threading.Event()
-    connections: list[int] = []
-
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                connections.append(1)
-                threads.append(threading.Thread(target=serve_one, args=(connection,)))
-                threads[-1].start()
-
-    def serve_one(connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            connection.recv(65536)
-            talk(connection, done)
-
-    threads = [threading.Thread(target=serve)]
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threads[0].start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}", connections
-        finally:
-            done.set()
-            listener.shutdown(socket.SHUT_RDWR)
-            for thread in threads:
-                thread.join()
-
-
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-
-
-def trickle(connection: socket.socket, done: threading.Event) -> None:
-    connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\n")
-    for _ in range(100):
-        if done.wait(0.05):
-            return
-        connection.sendall(b" ")
-
-
-def never_answer(connection: socket.socket, done: threading.Event) -> None:
-    done.wait(5)
-
-
-def hang_up(connection: socket.socket, done: threading.Event) -> None:
-    connection.shutdown(socket.SHUT_RDWR)
-
-
-def hang_up_in_the_body(connection: socket.socket, done: threading.Event) -> None:
-    connection.sendall(HEAD + b'Content-Length: 100\r\n\r\n{"result": ')
-
-
-def talk_nonsense(connection: socket.socket, done: threading.Event) -> None:
-    connection.sendall(b"220 mail.example ESMTP\r\n")
-
-
-@pytest.mark.parametrize("talk", [trickle, never_answer, hang_up, hang_up_in_the_body, talk_nonsense])
-def test_answer_that_never_ends_or_breaks_off_is_a_connection_error_in_time(talk, connect):
-    with server(talk) as (endpoint, connections):
-        started = time.monotonic()
-        with pytest.raises(QianfanConnectionError) as caught:
-            connect(endpoint=endpoint, timeout=0.4, max_retries=0).call(REQUESTS[1])
-        assert time.monotonic() - started < 2
-        assert caught.value.sent is True
-        if talk in (trickle, never_answer):
-            assert "no answer within 0.4 s" in str(caught.value)
-
-        with pytest.raises(QianfanAmbiguousCreateError):
-            connect(endpoint=endpoint, timeout=0.4).call(REQUESTS[0])
-        assert len(connections) == 2
-
-
-def test_nobody_there_is_a_connection_error_and_nothing_was_sent(connect, slept):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    for request in (REQUESTS[0], REQUESTS[1]):
-        with pytest.raises(QianfanConnectionError, match=f"no answer from http://127.0.0.1:{port}") as caught:
-            connect(endpoint=f"http://127.0.0.1:{port}", max_retries=1).call(request)
-        assert caught.value.sent is False

@@ -1,4 +1,4 @@
-"""Whatever the other side answers, operators and triggers yield what can be stored, or an error of ours."""
+"""Whatever the other side answers, operators yield what can be stored, or an error of ours."""
 
 from __future__ import annotations
 
@@ -15,15 +15,11 @@ from airflow.sdk.bases.operator import ExecutorSafeguard
 from hostile import ANY_JSON, BODIES, HEADERS, IDS, STATUSES, cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 from wire import ACCESS_KEY, ENDPOINT, PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN, response
 
 from airflow_qianfan.exceptions import QianfanError
 from airflow_qianfan.operators import finetuning, model
 from airflow_qianfan.operators.action import QianfanActionOperator
-from airflow_qianfan.triggers.base import output_of
-from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
-from airflow_qianfan.triggers.model import QianfanModelTrigger
 
 DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
 FILES = {"bucket": "b", "objectPath": "p", "modelFormat": "Safetensors", "modelApplicationType": "chat"}
@@ -47,11 +43,6 @@ OPERATORS: list[tuple[type[Any], dict[str, Any]]] = [
     (model.QianfanDescribeModelOperator, {"model_id": "a-1"}),
     (model.QianfanDescribeModelSetOperator, {"model_set_id": "a-1"}),
 ]
-TRIGGERS = [
-    QianfanFineTuningTaskTrigger(fine_tuning_task_id="a-1", started=0.0),
-    QianfanModelTrigger(model_id="a-1", started=0.0),
-]
-
 PAGES = st.fixed_dictionaries({"jobList": st.lists(IDS, max_size=3), "taskList": st.lists(IDS, max_size=3)})
 LIKELY = (IDS | PAGES | st.booleans() | st.just("am-1") | ANY_JSON).map(
     lambda result: (200, {}, json.dumps({"requestId": "r", "result": result}).encode())
@@ -151,22 +142,3 @@ class TestAnyAnswer:
         except QianfanError as error:
             shown = f"{error} {error!r} {error.__cause__}"
             assert not [secret for secret in SECRETS if secret in shown]
-
-
-@settings(max_examples=cases(1500), deadline=None)
-@given(trigger=st.sampled_from(TRIGGERS), result=IDS | ANY_JSON)
-def test_any_look_becomes_an_event_that_can_be_stored(trigger, result):
-    request = trigger.request()
-    try:
-        typed = request.read_result(result)
-    except ValidationError:
-        return
-    seen = trigger.observe(typed)
-    assert seen.progress is None or 0 <= seen.progress <= 1
-    assert seen.is_terminal or not seen.is_success
-    event = storable(seen.event())
-    try:
-        assert output_of(event) == seen.output
-        assert seen.is_success
-    except QianfanError:
-        assert not seen.is_success

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import gc
+import hmac
+import inspect
+
 import httpx
 import pytest
 from baidubce import utils as bce_utils
@@ -10,6 +15,7 @@ from baidubce.auth.bce_credentials import BceCredentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_qianfan.api import signing
 from airflow_qianfan.api.signing import BceV1Auth, canonical_request, parse_query, sign
 
 ACCESS_KEY = "AKEXAMPLE0123456789abcdef0123456"
@@ -197,4 +203,52 @@ def test_repr_shows_no_secret():
 
 
 def test_query_is_split_as_sent():
-    assert parse_query(b"a=1&&b&c=x%3Dy+z") == ((b"a", b"1"), (b"b", b""), (b"c", b"x=y+z"))
+    assert parse_query(b"a=1&&b&c=x%3Dy+z") == [(b"a", b"1"), (b"b", b""), (b"c", b"x=y+z")]
+
+
+# What the module remembers
+
+
+def remembered_texts() -> set[str]:
+    """Every text that can be reached from the names of the module, its caches included."""
+    texts, seen = set(), set()
+    to_visit = [
+        value
+        for name, value in vars(signing).items()
+        if not name.startswith("__") and not inspect.ismodule(value)
+    ]
+    while to_visit:
+        value = to_visit.pop()
+        is_elsewhere = getattr(value, "__module__", signing.__name__) != signing.__name__ and not hasattr(
+            value, "cache_info"
+        )
+        is_globals = isinstance(value, dict) and "__builtins__" in value
+        if id(value) in seen or inspect.ismodule(value) or is_elsewhere or is_globals:
+            continue
+        seen.add(id(value))
+        if isinstance(value, str | bytes):
+            texts.add(value if isinstance(value, str) else value.decode("latin-1"))
+        else:
+            to_visit += gc.get_referents(value)
+    return texts
+
+
+def test_no_secret_stays_in_the_memory_of_the_module():
+    auth = BceV1Auth(ACCESS_KEY, "the-secret-key", "the-session-token", clock=lambda: TIMESTAMP)
+    request = httpx.Request("POST", "https://qianfan.baidubce.com/v2/finetuning?Action=X")
+    next(auth.auth_flow(request))
+    prefix = signing.signing_prefix(ACCESS_KEY, TIMESTAMP, 1800)
+    signing_key = hmac.digest(b"the-secret-key", prefix.encode(), "sha256").hex()
+    sent_signature = request.headers["Authorization"].rpartition("/")[2]
+    texts = remembered_texts()
+    # What is remembered is found at all.
+    assert {"2024-01-16T09:48:35Z", "content-md5"} <= texts
+    for secret in ("the-secret-key", "the-session-token", signing_key, sent_signature):
+        assert not [text for text in texts if secret in text]
+
+
+def test_a_secret_in_a_cache_of_the_module_would_be_found(monkeypatch):
+    cached = functools.lru_cache(lambda secret: None)
+    monkeypatch.setattr(signing, "_cached_key", cached, raising=False)
+    cached("the-secret-key")
+    assert "the-secret-key" in remembered_texts()

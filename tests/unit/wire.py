@@ -13,6 +13,7 @@ import httpx
 from airflow_qianfan.api.client import AsyncQianfanClient, QianfanClient
 from airflow_qianfan.api.config import QianfanConfig
 from airflow_qianfan.api.signing import BceV1Auth
+from airflow_qianfan.hooks.qianfan import QianfanHook
 
 ACCESS_KEY = "AKEXAMPLE0123456789abcdef0123456"
 SECRET_KEY = "SKEXAMPLEfedcba9876543210fedcba9"
@@ -121,3 +122,15 @@ class Caller:
 
     def _result(self, value: Any) -> Any:
         return self._runner.run(value) if self._runner else value
+
+
+def config_of(hook: QianfanHook, how: str) -> QianfanConfig:
+    """The settings that a hook makes of its connection, on either side."""
+    if how == "sync":
+        return hook.client._config
+
+    async def read() -> QianfanConfig:
+        async with hook.async_client() as client:
+            return client._config
+
+    return asyncio.run(read())

@@ -16,6 +16,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from airflow_qianfan.api.messages import explain
 from airflow_qianfan.exceptions import QianfanValidationError
 
 ResultT = TypeVar("ResultT", covariant=True)
@@ -27,7 +28,9 @@ def read_json(value: Any) -> Any:
         try:
             return json.loads(value)
         except RecursionError:
-            raise ValueError("nested too deeply") from None
+            raise ValueError("is nested too deeply") from None
+        except ValueError as error:
+            raise ValueError(f"must be JSON, which this text is not: {error}") from None
     return value
 
 
@@ -40,9 +43,9 @@ def _check_json(value: dict[str, Any]) -> dict[str, Any]:
     try:
         json.dumps(value, allow_nan=False)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
-    except TypeError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError("is nested too deeply") from None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"must hold only what JSON can express: {error}") from None
     return value
 
 
@@ -107,9 +110,6 @@ class Action(Generic[ResultT]):
 
     route: ClassVar[str]
 
-    repeatable: ClassVar[bool] = True
-    """Whether it may be sent again when nobody knows whether it took effect. False for all that create."""
-
     result_type: ClassVar[Any]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -151,7 +151,7 @@ class Request(Member):
         try:
             super().__init__(**members)
         except ValidationError as error:
-            raise _validation_error(type(self).__name__, error) from None
+            raise _validation_error(type(self), error) from None
 
     def body(self) -> dict[str, Any]:
         """Return the JSON body, without the members that were left out."""
@@ -159,17 +159,19 @@ class Request(Member):
         return self.model_dump(by_alias=True, exclude_none=True)
 
 
-def _validation_error(action: str, error: ValidationError) -> QianfanValidationError:
-    texts, parameters = [], []
-    for problem in error.errors(include_url=False, include_input=False):
+def _validation_error(request: type[Request], error: ValidationError) -> QianfanValidationError:
+    sentences, parameters = [], []
+    for problem in error.errors(include_url=False):
         # A member may be given by its Python name, and is told by the one that the service's page has for it.
         path = [_DOCUMENTED_NAMES.get(str(part), str(part)) for part in problem["loc"]]
         members = getattr(problem.get("ctx", {}).get("error"), "members", ())
         names = [".".join((*path, member)) for member in members] or [".".join(path)]
-        texts.append(f"{', '.join(names)}: {problem['msg'].removeprefix('Value error, ')}")
+        sentences.append(f"{', '.join(names)}: {explain(problem, request)}")
         parameters += names
     return QianfanValidationError(
-        f"invalid request, not sent: {'; '.join(texts)}", action=action, parameters=tuple(parameters)
+        f"invalid request, not sent: {'. '.join(sentences)}.",
+        action=request.__name__,
+        parameters=tuple(parameters),
     )
 
 

@@ -234,7 +234,7 @@ class Submission:
             try:
                 return read()
             except _STALE as error:
-                self._log.info("Look-up %d of %d: %s", number, len(lookups), error)
+                self._log.info("Look-up %d of %d for %s: %s", number, len(lookups), self.creation.what, error)
                 stale = error
         raise stale or AssertionError("unreachable")
 
@@ -265,6 +265,15 @@ class Submission:
         if failure is not None:
             # The last look-up decides, so the next attempt of this task has to look again.
             raise QianfanError(f"cannot tell whether {what} exists: {failure}") from failure
+        return None
+
+    def find_by_name(self) -> str | None:
+        """Return the id of what has the name, whoever created it, also where it is too new for the "
+        "first look-up."""
+        for share in LOOKUPS:
+            time.sleep(share * setting("settle_seconds"))
+            if found := self.creation.same_name():
+                return found[0]
         return None
 
     # ------------------------------------------------------------------ the Create

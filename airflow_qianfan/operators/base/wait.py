@@ -51,16 +51,19 @@ class QianfanWaitingOperator(QianfanCreateOperator):
     wait_for_completion: bool = option("wait, or return the ids at once.", default=True)
     deferrable: bool | None = option(
         "wait in the triggerer instead of on a worker; None takes Airflow's ``[operators] "
-        "default_deferrable``."
+        "default_deferrable``.",
+        default=None,
     )
     poll_interval: float | None = option(
         "seconds between two polls at least; None takes ``[qianfan] poll_interval`` of Airflow's "
         "configuration, which is 30.",
+        default=None,
         setting="poll_interval",
     )
     max_poll_interval: float | None = option(
         "seconds between two polls at most, while there is long to go; None takes ``[qianfan] "
         "max_poll_interval``, which is 600.",
+        default=None,
         setting="max_poll_interval",
     )
     max_poll_failures: int = option("how many failed polls in a row to tolerate.", default=10)

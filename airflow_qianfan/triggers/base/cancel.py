@@ -44,6 +44,8 @@ REFUSALS = (QianfanOperationFailedError, QianfanRequestError)
 # The state of the task after a user has marked it, or where no further attempt follows.
 _ENDED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
 
+_NOT_ENDED = "it has not ended within %g s"
+
 Steps = Generator["Action[Any] | float", Any, "RemoteObject"]
 
 
@@ -110,14 +112,19 @@ def run_steps(steps: Steps, hook: QianfanHook, *, seconds: float) -> RemoteObjec
     :param seconds: how long to try at most.
     :raises QianfanWaitTimeoutError: it has not ended by then.
     """
+    from airflow_qianfan.api.objects import RemoteObject
+
     deadline = time.monotonic() + seconds
+    found: RemoteObject | None = None
     step = next(steps)
     while True:
         try:
             if isinstance(step, float):
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise QianfanWaitTimeoutError(f"it has not ended within {seconds:g} s")
+                    steps.close()
+                    state = f"{found.label} is still {found.status}" if found else "it may go on"
+                    raise QianfanWaitTimeoutError(f"{state} {seconds:g} s after it was told to stop")
                 time.sleep(min(step, left))
                 answer = None
             else:
@@ -127,11 +134,12 @@ def run_steps(steps: Steps, hook: QianfanHook, *, seconds: float) -> RemoteObjec
         except QianfanError as error:
             step = steps.throw(error)
         else:
+            found = answer if isinstance(answer, RemoteObject) else found
             try:
                 step = steps.send(answer)
             except StopIteration as end:
-                found: RemoteObject = end.value
-                return found
+                last: RemoteObject = end.value
+                return last
 
 
 async def arun_steps(steps: Steps, hook: QianfanHook, *, seconds: float) -> RemoteObject:
@@ -171,8 +179,10 @@ async def astop_object(hook: QianfanHook, target: Target, why: str, log: Logger,
     try:
         found = await arun_steps(insistent_stop_steps(target), hook, seconds=seconds)
         return _report(target, found, why, log)
-    except (AirflowException, TimeoutError) as error:
+    except AirflowException as error:
         return _report(target, error, why, log)
+    except TimeoutError:
+        return _report(target, QianfanWaitTimeoutError(_NOT_ENDED % seconds), why, log)
 
 
 _STOPPING: set[asyncio.Task[Any]] = set()
@@ -224,14 +234,13 @@ async def _stop_if_user_ended_task(
         )
 
 
-def _report(target: Target, outcome: RemoteObject | BaseException, why: str, log: Logger) -> bool:
-    if isinstance(outcome, BaseException):
-        error = str(outcome) or type(outcome).__name__
+def _report(target: Target, outcome: RemoteObject | AirflowException, why: str, log: Logger) -> bool:
+    if isinstance(outcome, AirflowException):
         log.error(
             "Stopping %s, since %s, did not succeed: %s. It may go on and cost money: look in the console.",
             target.label,
             why,
-            error.rstrip("."),
+            str(outcome).rstrip("."),
         )
         return False
     log.info("Stopped %s, since %s: it is %s.", target.label, why, outcome.status)

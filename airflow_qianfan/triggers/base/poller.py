@@ -88,7 +88,7 @@ class Poller:
     """
 
     def __init__(self, client: AsyncQianfanClient, max_qps: float | None = None) -> None:
-        from airflow_qianfan.api.exchange import Pace
+        from airflow_qianfan.api.rate_limiter import RateLimiter
 
         self._client = client
         self._loop = asyncio.get_running_loop()
@@ -104,7 +104,7 @@ class Poller:
         self._under_way: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._gate = asyncio.Lock()
-        self._pace = Pace(max_qps)
+        self._limiter = RateLimiter(max_qps)
         self._slowdown = 0.0
         self._silent_until = 0.0
 
@@ -251,7 +251,7 @@ class Poller:
                 self._put(late)
 
     async def _rows_of(self, request: Action[Page]) -> dict[str, RemoteObject]:
-        from airflow_qianfan.api.exchange import Pages
+        from airflow_qianfan.api.paging import Pages
 
         pages = Pages(request)
         rows: dict[str, RemoteObject] = {}
@@ -264,7 +264,7 @@ class Poller:
             while True:
                 if (silence := self._silent_until - self._loop.time()) > 0:
                     await asyncio.sleep(silence)
-                if (pause := self._pace.next_slot()) > 0:
+                if (pause := self._limiter.next_slot()) > 0:
                     await asyncio.sleep(pause)
                 sent = self._loop.time()
                 # A request under way may have been throttled in the meantime.

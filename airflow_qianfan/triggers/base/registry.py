@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
@@ -73,7 +72,7 @@ class _Registry:
             reason = error if isinstance(error, AirflowException) else type(error).__name__
             log.warning(CANNOT_CHANGE, conn_id, reason)
             return known[0], asked
-        return replace(config, max_retries=0), asked
+        return config.model_copy(update={"max_retries": 0}), asked
 
     async def join(self, config: QianfanConfig) -> Poller:
         """Return the poller, which is started by the first that joins."""
@@ -85,7 +84,9 @@ class _Registry:
                 if config not in self._pollers:
                     # Reading the certificates takes longer than an event loop should wait.
                     client = await asyncio.to_thread(
-                        AsyncQianfanClient, replace(config, max_qps=None), max_connections=MAX_CONNECTIONS
+                        AsyncQianfanClient,
+                        config.model_copy(update={"max_qps": None}),
+                        max_connections=MAX_CONNECTIONS,
                     )
                     self._pollers[config] = (Poller(client, config.max_qps), 0)
         poller, count = self._pollers[config]
@@ -155,7 +156,14 @@ class PollerLease:
 
         :raises QianfanError: the poll failed, or the connection cannot be used.
         """
-        poller = await self._take(time.monotonic() - CONFIG_SECONDS)
+        try:
+            poller = await self._take(time.monotonic() - CONFIG_SECONDS)
+        except QianfanError as error:
+            if not error.transient:
+                raise
+            # A secrets backend that is away for a moment must not use up all failures in that moment.
+            await asyncio.sleep(pause)
+            poller, pause = await self._take(time.monotonic()), 0.0
         while True:
             poll = poller.poll(target, interval, pause)
             try:

@@ -30,7 +30,7 @@ DAG_ARGUMENTS = {
     "schedule": None,
     "default_args": {
         "qianfan_conn_id": "{{ dag_run.conf.get('conn_id', 'qianfan_default') }}",
-        "retries": 3,
+        "retries": 6,  # Airflow itself uses some up on a busy machine
         "retry_delay": timedelta(seconds=1),
     },
     "max_active_runs": 100,
@@ -55,7 +55,7 @@ for mode in ("sync", "deferrable"):
     for kind, more in {
         "train": {},
         "kept": {"cancel_on_kill": False},
-        "limited": {"execution_timeout": timedelta(seconds=6), "retries": 0},
+        "limited": {"execution_timeout": timedelta(seconds=20), "retries": 0},
     }.items():
         with DAG(f"{kind}_{mode}", **DAG_ARGUMENTS):
             QianfanFineTuningOperator(task_id="train", deferrable=deferrable, **JOB, **TASK, **more)

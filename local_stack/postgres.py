@@ -1,0 +1,108 @@
+"""PostgreSQL for an Airflow, where it is installed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from local_stack.process import GuardedProcess, Service
+from local_stack.waiting import wait_for
+
+_OPTIONS = {
+    "listen_addresses": "",  # the Unix socket is enough
+    "max_connections": "200",
+    "fsync": "off",
+    "full_page_writes": "off",
+}
+
+
+class LocalPostgres(Service):
+    """Start PostgreSQL on entering the context; end it and delete its data on leaving.
+
+    PostgreSQL refuses root, and so do the libraries that start it for tests. Here it then runs as ``nobody``.
+    """
+
+    def __init__(self) -> None:
+        programs = _programs()
+        if programs is None:
+            raise FileNotFoundError("PostgreSQL is not installed")
+        self._programs = programs
+        # Not below pytest's folders, which no other user may enter; and the path of a socket has to be short.
+        self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+        url = f"://airflow@/postgres?host={self.folder}"
+        #: What Airflow has to be told.
+        self.settings = {
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2{url}",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"postgresql+asyncpg{url}",
+        }
+        options = [part for name, value in _OPTIONS.items() for part in ("-c", f"{name}={value}")]
+        self._process = GuardedProcess(
+            "PostgreSQL",
+            self._command("postgres", "-D", f"{self._data}", "-k", f"{self.folder}", *options),
+            folder=self.folder,
+        )
+
+    @staticmethod
+    def is_installed() -> bool:
+        """Whether it can be started here."""
+        return _programs() is not None
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        user = _unprivileged_user()
+        prefix = []
+        if user:
+            prefix = [f"{shutil.which('setpriv')}", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}"]
+            prefix += ["--clear-groups"]
+        return [*prefix, str(self._programs / program), *arguments]
+
+    def start(self) -> None:
+        """Make the database and start PostgreSQL."""
+        if user := _unprivileged_user():
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+        arguments = ["-D", str(self._data), "--username=airflow", "--auth=trust"]
+        arguments += ["--encoding=UTF8", "--locale=C", "--no-sync"]
+        subprocess.run(
+            self._command("initdb", *arguments), cwd=self.folder, check=True, stdout=subprocess.DEVNULL
+        )
+        self._process.start()
+        wait_for(self._answers, what="PostgreSQL answers", pause=0.1)
+
+    def _answers(self) -> bool:
+        self._process.check()
+        engine = create_engine(self.settings["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], poolclass=NullPool)
+        try:
+            engine.connect().close()
+        except OperationalError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """End it and delete its data."""
+        self._process.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _programs() -> Path | None:
+    """The folder of ``initdb`` and ``postgres``; Debian keeps it out of the PATH."""
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        return None
+    found = shutil.which("initdb")
+    folders = [Path(found).resolve().parent] if found else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((one for one in folders if (one / "initdb").exists() and (one / "postgres").exists()), None)
+
+
+def _unprivileged_user() -> pwd.struct_passwd | None:
+    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None

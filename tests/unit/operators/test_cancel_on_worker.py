@@ -1,0 +1,184 @@
+"""A task that is ended on a worker creates nothing any more, and stops what it has created."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+import pytest
+from airflow.sdk.exceptions import AirflowTaskTimeout
+from creating import FT, KINDS, WHOLE_TRAINING, Work, call
+
+from airflow_qianfan.exceptions import QianfanError, QianfanExecutionTimeoutError
+from airflow_qianfan.operators.base.creation import Creation
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_nothing_is_created_after_the_task_was_killed(work, durable):
+    operator = work.operator(durable=durable)
+    operator.on_kill()
+    with pytest.raises(QianfanError, match="was not created, since this task was ended"):
+        work.attempt(operator=operator)
+    assert work.sent() == 0
+
+
+def test_killed_while_looking_for_a_lost_create_sends_no_other(work, monkeypatch):
+    operator = work.operator()
+    work.emulator.fail_next(work.kind.create, kind="server_error")
+    monkeypatch.setattr(time, "sleep", lambda _: operator.on_kill() if work.sent() else None)
+    with pytest.raises(QianfanError, match="was not created"):
+        work.attempt(operator=operator)
+    assert (work.sent(), work.ours()) == (1, [])
+
+
+def test_training_that_a_lost_create_started_is_stopped_when_the_task_is_killed(training, monkeypatch):
+    operator = training.operator()
+    training.emulator.fail_next("CreateFineTuningTask", kind="lost_answer")
+    killed: list[bool] = []
+
+    def kill(_: float) -> None:
+        if training.ours() and not killed:
+            killed.append(True)
+            operator.on_kill()
+
+    monkeypatch.setattr(time, "sleep", kill)
+    with pytest.raises(QianfanError, match="was not created, since this task was ended"):
+        training.attempt(operator=operator)
+    assert [task["runStatus"] for task in training.emulator.tasks] == ["Stopped"]
+
+
+def test_task_that_is_ended_while_it_attaches_stops_the_training(training, monkeypatch):
+    training.attempt()
+    operator = training.operator()
+    is_usable = Creation.is_usable
+
+    def kill_and_look(creation: Creation, created_id: str) -> bool:
+        operator.on_kill()
+        return is_usable(creation, created_id)
+
+    monkeypatch.setattr(Creation, "is_usable", kill_and_look)
+    with pytest.raises(QianfanError, match="ended"):
+        training.attempt(2, operator=operator)
+    assert {task["runStatus"] for task in training.emulator.tasks} == {"Stopped"}
+
+
+def test_task_that_is_ended_while_it_trains_anew_stops_the_new_training(training, monkeypatch):
+    first = training.attempt()
+    call(FT, "StopFineTuningTask", taskId=first)
+    operator = training.operator()
+    training.emulator.fail_next("CreateFineTuningTask", kind="lost_answer")
+    sleep = time.sleep
+
+    def kill(seconds: float) -> None:
+        if len(training.ours()) == 2 and not operator._killed:
+            operator.on_kill()
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", kill)
+    # Attached or refused: what counts is that nothing goes on training.
+    with suppress(QianfanError):
+        training.attempt(2, operator=operator)
+    assert operator._killed
+    assert {task["runStatus"] for task in training.emulator.tasks} == {"Stopped"}
+
+
+# While it waits
+
+WAITING = {"wait_for_completion": True, "poll_interval": 60.0}
+
+
+@pytest.fixture(params=[KINDS["task"], WHOLE_TRAINING], ids=["task", "whole training"])
+def waiting(request, emulator):
+    """A task that creates a training and waits for it."""
+    work = Work(emulator, request.param)
+    work.arguments |= WAITING
+    return work
+
+
+def when_started(work, act, monkeypatch):
+    """Act once, in the first pause between two polls."""
+    sleep, done = time.sleep, []
+
+    def pause(seconds):
+        if work.ours() and not done:
+            done.append(True)
+            act()
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", pause)
+
+
+def states(work):
+    return [task["runStatus"] for task in work.emulator.tasks]
+
+
+def test_task_that_waits_returns_the_result(waiting):
+    result = waiting.run()
+    assert (result["status"], result["progress"]) == ("Done", 1.0)
+    assert result[waiting.kind.id] == waiting.ours()[0]
+
+
+@pytest.mark.parametrize(("cancel", "state"), [(True, "Stopped"), (False, "Done")])
+def test_task_that_is_ended_while_it_waits_stops_the_training_unless_told_otherwise(
+    waiting, monkeypatch, cancel, state
+):
+    operator = waiting.operator(cancel_on_kill=cancel)
+    when_started(waiting, operator.on_kill, monkeypatch)
+    with suppress(QianfanError):
+        waiting.attempt(operator=operator)
+    assert states(waiting) == [state]
+
+
+def test_training_goes_on_where_the_worker_ends_but_nobody_ended_the_task(waiting, monkeypatch, task_log):
+    monkeypatch.setattr("airflow_qianfan.operators.base.wait.user_has_ended_task", lambda: False)
+    operator = waiting.operator()
+    when_started(waiting, operator.on_kill, monkeypatch)
+    assert waiting.attempt(operator=operator) == waiting.ours()[0]
+    assert states(waiting) == ["Done"]
+    assert "the fine-tuning task goes on, and the next attempt re-attaches to it" in task_log()
+
+
+def interrupt(error):
+    def act():
+        raise error
+
+    return act
+
+
+def test_interrupt_stops_the_training_and_goes_on(waiting, monkeypatch):
+    when_started(waiting, interrupt(KeyboardInterrupt()), monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        waiting.attempt()
+    assert states(waiting) == ["Stopped"]
+
+
+def test_execution_timeout_stops_the_training_and_names_it(waiting, monkeypatch):
+    when_started(waiting, interrupt(AirflowTaskTimeout()), monkeypatch)
+    with pytest.raises(QianfanExecutionTimeoutError, match="was stopped") as caught:
+        waiting.attempt()
+    assert waiting.ours()[0] in str(caught.value)
+    assert states(waiting) == ["Stopped"]
+
+
+@pytest.mark.parametrize("act", ["kill", "time-out"])
+def test_version_is_left_alone_since_the_service_cannot_stop_it(work_on, monkeypatch, act):
+    work = work_on("model")
+    operator = work.operator(**WAITING)
+    when_started(work, operator.on_kill if act == "kill" else interrupt(AirflowTaskTimeout()), monkeypatch)
+    if act == "kill":
+        assert work.run(operator=operator)["status"] == "Ready"
+    else:
+        with pytest.raises(QianfanExecutionTimeoutError, match="may go on") as caught:
+            work.attempt(operator=operator)
+        assert work.ours()[0] in str(caught.value)
+    assert not [entry for entry in work.emulator.journal if entry["action"].startswith(("Stop", "Delete"))]
+
+
+def test_training_that_cannot_be_stopped_any_more_is_reported(waiting, monkeypatch, task_log):
+    waiting.emulator.fail_next("StopFineTuningTask", kind="server_error", count=None)
+    operator = waiting.operator()
+    when_started(waiting, operator.on_kill, monkeypatch)
+    waiting.attempt(operator=operator)
+    (line,) = [line for line in task_log().splitlines() if "did not succeed" in line]
+    assert waiting.ours()[0] in line
+    assert "look in the console" in line

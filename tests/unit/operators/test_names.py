@@ -1,0 +1,72 @@
+"""What a name that a user gives, or that this package makes, says about who created an object."""
+
+from __future__ import annotations
+
+import pytest
+from creating import new_job, new_model_set
+
+from airflow_qianfan.exceptions import QianfanAlreadyExistsError, QianfanRequestError
+
+NAMED = [("job", "name", new_job), ("set", "model_set_name", new_model_set)]
+
+
+@pytest.mark.parametrize(("kind", "member", "make"), NAMED)
+def test_name_that_somebody_else_has_is_an_error(work_on, kind, member, make):
+    work = work_on(kind)
+    taken = make("taken")
+    for number in (1, 2):
+        with pytest.raises(
+            QianfanAlreadyExistsError, match=f"the name 'taken' is taken by .* {taken}"
+        ) as caught:
+            work.attempt(number, **{member: "taken"})
+        assert (caught.value.action, caught.value.code) == (work.kind.create, "DuplicateName")
+        assert caught.value.request_id
+    assert work.created() == [taken]
+
+
+@pytest.mark.parametrize(("kind", "member", "make"), NAMED)
+def test_refusal_for_another_reason_is_not_about_the_name(work_on, kind, member, make):
+    work = work_on(kind)
+    make("theirs")
+    work.emulator.fail_next(work.kind.create, kind="error", code="InappropriateJSON")
+    with pytest.raises(QianfanRequestError, match="InappropriateJSON"):
+        work.attempt(**{member: "ours"})
+
+
+@pytest.mark.parametrize(("kind", "member", "make"), NAMED)
+def test_name_that_we_have_taken_ourselves_is_ours(work_on, kind, member, make):
+    work = work_on(kind)
+    work.emulator.fail_next(work.kind.create, kind="lost_answer")
+    created = work.attempt(**{member: "ours"})
+    assert work.attempt(2, **{member: "ours"}) == created
+    assert work.created() == [created]
+
+
+def test_job_of_ours_is_known_by_its_description_where_airflow_forgot(work_on):
+    work = work_on("job")
+    created = work.attempt(name="ours", description="weekly")
+    work.store.values.clear()
+    assert work.attempt(name="ours", description="weekly") == created
+    assert work.emulator.jobs[0]["description"].startswith("weekly [airflow:")
+
+
+@pytest.mark.parametrize("name", ["shared", None])
+def test_model_set_that_exists_may_be_used(work_on, name):
+    work = work_on("set")
+    existing = new_model_set("shared") if name else work.attempt()
+    assert work.attempt(2, if_exists="use", model_set_name=name) == existing
+    assert work.created() == [existing]
+
+
+def test_model_set_that_a_stale_read_hides_is_used_all_the_same(work_on):
+    work = work_on("set")
+    existing = new_model_set("shared")
+    work.emulator.fail_next("DescribeModelSet", kind="stale", seconds=9.0, count=None)
+    assert work.attempt(if_exists="use", model_set_name="shared") == existing
+    assert work.created() == [existing]
+
+
+def test_refused_model_set_is_refused_with_use_too(work_on):
+    work = work_on("set")
+    with pytest.raises(QianfanRequestError, match="modelType"):
+        work.attempt(if_exists="use", model_type="Nonsense")

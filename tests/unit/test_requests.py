@@ -1,0 +1,345 @@
+"""What each request sends: the members that the official pages allow."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from examples import request_classes
+from members import (
+    CHAT,
+    FILES,
+    IMPORT,
+    JOB,
+    PLATFORM,
+    SPEC,
+    TRAIN,
+    short,
+    with_dataset,
+    with_files,
+    with_training,
+)
+
+from airflow_qianfan.api.actions.finetuning import (
+    CreateFineTuningJob,
+    CreateFineTuningTask,
+    DeleteFineTuningJob,
+    DeleteFineTuningTask,
+    DescribeFineTuningJobs,
+    DescribeFineTuningTask,
+    DescribeFineTuningTasks,
+    StopFineTuningTask,
+)
+from airflow_qianfan.api.actions.model import (
+    CreateCustomModel,
+    CreateCustomModelSet,
+    DeleteModel,
+    DeleteModelSet,
+    DescribeCustomModelSets,
+    DescribeModel,
+    DescribeModelSet,
+)
+
+ACTIONS = {
+    CreateFineTuningJob: "/v2/finetuning",
+    DescribeFineTuningJobs: "/v2/finetuning",
+    DeleteFineTuningJob: "/v2/finetuning",
+    CreateFineTuningTask: "/v2/finetuning",
+    DescribeFineTuningTasks: "/v2/finetuning",
+    DescribeFineTuningTask: "/v2/finetuning",
+    StopFineTuningTask: "/v2/finetuning",
+    DeleteFineTuningTask: "/v2/finetuning",
+    CreateCustomModelSet: "/v2/model",
+    DescribeCustomModelSets: "/v2/model",
+    DescribeModelSet: "/v2/model",
+    CreateCustomModel: "/v2/model",
+    DescribeModel: "/v2/model",
+    DeleteModel: "/v2/model",
+    DeleteModelSet: "/v2/model",
+}
+
+
+@pytest.mark.parametrize(("request_type", "route"), ACTIONS.items(), ids=short)
+def test_action_has_its_name_and_its_route(request_type, route):
+    assert (request_type.action, request_type.route) == (request_type.__name__, route)
+
+
+BODIES: dict[str, tuple[type, dict[str, Any], dict[str, Any]]] = {
+    "job": (
+        CreateFineTuningJob,
+        {**JOB, "description": ""},
+        {"name": "nightly", "description": "", "model": "ERNIE-Speed-8K", "trainMode": "SFT"},
+    ),
+    "job-without-description": (
+        CreateFineTuningJob,
+        JOB,
+        {"name": "nightly", "model": "ERNIE-Speed-8K", "trainMode": "SFT"},
+    ),
+    "job-in-the-names-of-the-service": (
+        CreateFineTuningJob,
+        {"name": "nightly", "model": "m", "trainMode": "SFT"},
+        {"name": "nightly", "model": "m", "trainMode": "SFT"},
+    ),
+    "job-with-members-of-its-own": (
+        CreateFineTuningJob,
+        {**JOB, "newMember": {"a_b": 1}, "snake_case": True},
+        {
+            "name": "nightly",
+            "model": "ERNIE-Speed-8K",
+            "trainMode": "SFT",
+            "newMember": {"a_b": 1},
+            "snake_case": True,
+        },
+    ),
+    "jobs": (DescribeFineTuningJobs, {}, {}),
+    "jobs-filtered-and-paged": (
+        DescribeFineTuningJobs,
+        {"train_mode": "SFT", "model": "m", "marker": "job-1", "max_keys": 100, "page_reverse": True},
+        {"trainMode": "SFT", "model": "m", "marker": "job-1", "maxKeys": 100, "pageReverse": True},
+    ),
+    "delete-job": (DeleteFineTuningJob, {"job_id": "job-1"}, {"jobId": "job-1"}),
+    "task-from-the-platform": (
+        CreateFineTuningTask,
+        with_dataset(versions=[{"version_id": "ds-1", "sampling_rate": 0.01}], splitRatio=20),
+        {
+            "jobId": "job-1",
+            "hyperParameterConfig": {"epoch": 1},
+            "datasetConfig": {
+                "sourceType": "Platform",
+                "versions": [{"versionId": "ds-1", "samplingRate": 0.01}],
+                "splitRatio": 20,
+            },
+        },
+    ),
+    "task-with-everything": (
+        CreateFineTuningTask,
+        {
+            "job_id": "job-1",
+            "hyper_parameter_config": {"epoch": 1, "Packing": None, "loraTargetModules": ["q"]},
+            "dataset_config": {
+                "source_type": "Bos",
+                "versions": [{"version_bos_uri": "bos:/b/f.jsonl"}],
+                "validationSource": "Platform",
+            },
+            "parameter_scale": "LoRA",
+            "increment_task_id": "task-0",
+            "increment_checkpoint_step": 64,
+            "corpus_config": {"copyData": True},
+            "model_config_": {"a": 1},
+            "resource_config": {"resourceId": "prl-1", "nodeNum": 2},
+        },
+        {
+            "jobId": "job-1",
+            "hyperParameterConfig": {"epoch": 1, "Packing": None, "loraTargetModules": ["q"]},
+            "datasetConfig": {
+                "sourceType": "Bos",
+                "versions": [{"versionBosUri": "bos:/b/f.jsonl"}],
+                "validationSource": "Platform",
+            },
+            "parameterScale": "LoRA",
+            "incrementTaskId": "task-0",
+            "incrementCheckpointStep": 64,
+            "corpusConfig": {"copyData": True},
+            "modelConfig": {"a": 1},
+            "resourceConfig": {"resourceId": "prl-1", "nodeNum": 2},
+        },
+    ),
+    "task-with-objects-as-json-text": (
+        CreateFineTuningTask,
+        {
+            "job_id": "job-1",
+            "hyper_parameter_config": ' {"epoch": 1}',
+            "dataset_config": json.dumps(PLATFORM),
+            "corpus_config": "{}",
+            "modelConfig": '{"a": 1}',
+            "resource_config": '{"nodeNum": 2}',
+        },
+        {
+            "jobId": "job-1",
+            "hyperParameterConfig": {"epoch": 1},
+            "datasetConfig": PLATFORM,
+            "corpusConfig": {},
+            "modelConfig": {"a": 1},
+            "resourceConfig": {"nodeNum": 2},
+        },
+    ),
+    "task-from-a-file-system": (
+        CreateFineTuningTask,
+        with_dataset(sourceType="Afs", versions=[{"path": "afs:/x"}]),
+        {
+            "jobId": "job-1",
+            "hyperParameterConfig": {"epoch": 1},
+            "datasetConfig": {"sourceType": "Afs", "versions": [{"path": "afs:/x"}]},
+        },
+    ),
+    "tasks": (DescribeFineTuningTasks, {"job_id": "job-1", "max_keys": 1}, {"jobId": "job-1", "maxKeys": 1}),
+    "task": (DescribeFineTuningTask, {"task_id": "task-1"}, {"taskId": "task-1"}),
+    "stop": (StopFineTuningTask, {"task_id": "task-1"}, {"taskId": "task-1"}),
+    "delete-task": (DeleteFineTuningTask, {"task_id": "task-1"}, {"taskId": "task-1"}),
+    "model-set": (
+        CreateCustomModelSet,
+        {"model_set_name": "bot", "model_type": "Text2Text", "labels": '["a", "b"]'},
+        {"modelSetName": "bot", "modelType": "Text2Text", "labels": ["a", "b"]},
+    ),
+    "model-sets": (DescribeCustomModelSets, {"marker": "am-1"}, {"marker": "am-1"}),
+    "model-set-by-id": (DescribeModelSet, {"model_set_id": "am-1"}, {"modelSetId": "am-1"}),
+    "model-set-by-name": (DescribeModelSet, {"model_set_name": "bot"}, {"modelSetName": "bot"}),
+    "model-of-a-training": (
+        CreateCustomModel,
+        TRAIN,
+        {"modelSetId": "am-1", "sourceType": "Train", "trainMeta": {"taskId": "task-1"}},
+    ),
+    "model-of-an-import": (
+        CreateCustomModel,
+        {
+            **with_files(
+                chatConf=CHAT,
+                advanceConf="conf-1",
+                transformerVersion="4.40.2",
+                vLLMVersion="0.6.3",
+                enablePromptAutoConcat=True,
+                basicModelName="HuggingFace",
+                advancedSettings={
+                    "samplingStrategy": "multinomialSampling",
+                    "numSampling": 1,
+                    "numBeams": 2,
+                },
+            ),
+            "description": "run 42",
+            "resource_config": {"resourceId": "prl-1"},
+        },
+        {
+            "modelSetId": "am-1",
+            "sourceType": "Import",
+            "description": "run 42",
+            "resourceConfig": {"resourceId": "prl-1"},
+            "importMeta": {
+                **FILES,
+                "chatConf": CHAT,
+                "advanceConf": "conf-1",
+                "transformerVersion": "4.40.2",
+                "vLLMVersion": "0.6.3",
+                "enablePromptAutoConcat": True,
+                "basicModelName": "HuggingFace",
+                "advancedSettings": {
+                    "samplingStrategy": "multinomialSampling",
+                    "numSampling": 1,
+                    "numBeams": 2,
+                },
+            },
+        },
+    ),
+    "model-of-an-import-in-snake-case": (
+        CreateCustomModel,
+        {
+            **IMPORT,
+            "import_meta": {
+                "bucket": "b",
+                "object_path": "/m",
+                "model_format": "Safetensors",
+                "model_application_type": "Text-to-Image",
+                "vllm_version": "0.4.0",
+                "chat_conf": {
+                    "history_qa_template": "h",
+                    "latest_question_template": "q",
+                    "prompt_template": "",
+                },
+            },
+        },
+        {
+            "modelSetId": "am-1",
+            "sourceType": "Import",
+            "importMeta": {
+                "bucket": "b",
+                "objectPath": "/m",
+                "modelFormat": "Safetensors",
+                "modelApplicationType": "Text-to-Image",
+                "vLLMVersion": "0.4.0",
+                "chatConf": {
+                    "historyQATemplate": "h",
+                    "latestQuestionTemplate": "q",
+                    "promptTemplate": "",
+                },
+            },
+        },
+    ),
+    "model-of-an-import-with-a-template-of-its-own": (
+        CreateCustomModel,
+        {**IMPORT, "import_meta": json.dumps({**FILES, "customSpec": SPEC})},
+        {"modelSetId": "am-1", "sourceType": "Import", "importMeta": {**FILES, "customSpec": SPEC}},
+    ),
+    "model": (DescribeModel, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
+    "delete-model": (DeleteModel, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
+    "delete-model-set": (DeleteModelSet, {"model_set_id": "am-1"}, {"modelSetId": "am-1"}),
+}
+
+
+@pytest.mark.parametrize(("request_type", "members", "body"), BODIES.values(), ids=BODIES)
+def test_body_is_what_the_page_describes(request_type, members, body):
+    assert request_type(**members).body() == body
+
+
+@pytest.mark.parametrize("name", ["checkpoint_step", "checkpointStep", "step"])
+def test_checkpoint_goes_out_under_both_names(name):
+    assert CreateCustomModel(**with_training(**{name: 50})).body()["trainMeta"] == {
+        "taskId": "task-1",
+        "checkpointStep": 50,
+        "step": 50,
+    }
+    both = CreateCustomModel(**with_training(checkpointStep=50, step="50")).body()["trainMeta"]
+    assert (both["checkpointStep"], both["step"]) == (50, 50)
+
+
+LIMITS: dict[str, tuple[type, list[dict[str, Any]]]] = {
+    "name": (CreateFineTuningJob, [{**JOB, "name": "x" * 2}, {**JOB, "name": "名" * 20}]),
+    "job-description": (CreateFineTuningJob, [{**JOB, "description": "x" * 500}]),
+    "max-keys": (DescribeFineTuningJobs, [{"max_keys": 1}, {"max_keys": 100}]),
+    "sampling-rate": (
+        CreateFineTuningTask,
+        [with_dataset(versions=[{"versionId": "ds-1", "samplingRate": rate}]) for rate in (0.01, 10)],
+    ),
+    "split-ratio": (CreateFineTuningTask, [with_dataset(splitRatio=ratio) for ratio in (0, 20, 100)]),
+    "model-description": (CreateCustomModel, [{**TRAIN, "description": "x" * 300}]),
+    "checkpoint-0": (CreateCustomModel, [with_training(checkpointStep=0)]),
+    "chat-templates": (
+        CreateCustomModel,
+        [
+            with_files(
+                chatConf={
+                    "historyQATemplate": "x" * 200,
+                    "latestQuestionTemplate": "x",
+                    "promptTemplate": "x" * 300,
+                }
+            )
+        ],
+    ),
+    "display-name": (CreateCustomModel, [with_files(customSpec={**SPEC, "displayName": "x" * 200})]),
+    "sampling": (
+        CreateCustomModel,
+        [
+            with_files(advancedSettings={"samplingStrategy": strategy, **more})
+            for strategy, more in [
+                ("multinomialSampling", {"numSampling": 15}),
+                ("beamSearch", {"numBeams": 15}),
+                ("greedySearch", {}),
+            ]
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("request_type", "cases"), LIMITS.values(), ids=LIMITS)
+def test_value_at_its_limit_is_accepted(request_type, cases):
+    for members in cases:
+        assert request_type(**members).body()
+
+
+def test_request_cannot_change_after_its_check():
+    request = CreateFineTuningJob(**JOB)
+    with pytest.raises(ValueError, match="frozen"):
+        request.name = "x"
+
+
+def test_every_request_class_is_tested_here():
+    assert set(ACTIONS) == {request_type for request_type, *_ in BODIES.values()} == request_classes()
