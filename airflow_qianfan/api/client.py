@@ -46,7 +46,7 @@ class QianfanClient:
         :raises QianfanConnectionError: no answer came.
         :raises QianfanAmbiguousCreateError: a Create may or may not have taken effect.
         """
-        exchange = Exchange(self._config, request.route, request.action, request.body(), request.repeatable)
+        exchange = Exchange(self._config, request.route, request.action, request.body())
         return exchange.typed_result(request, self._send(exchange))
 
     def call_action(
@@ -139,7 +139,7 @@ class AsyncQianfanClient:
 
     async def call(self, request: Action[ResultT]) -> ResultT:
         """Send a request and return its typed result; see :meth:`QianfanClient.call`."""
-        exchange = Exchange(self._config, request.route, request.action, request.body(), request.repeatable)
+        exchange = Exchange(self._config, request.route, request.action, request.body())
         return exchange.typed_result(request, await self._send(exchange))
 
     async def call_action(

@@ -107,9 +107,6 @@ class Action(Generic[ResultT]):
 
     route: ClassVar[str]
 
-    repeatable: ClassVar[bool] = True
-    """Whether it may be sent again when nobody knows whether it took effect. False for all that create."""
-
     result_type: ClassVar[Any]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
