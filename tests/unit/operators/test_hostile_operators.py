@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,23 +13,20 @@ from typing import Any
 import httpx
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
+from creating import FILES, JOB, TRAINING
 from hostile import ANY_JSON, BODIES, HEADERS, IDS, STATUSES, cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from provided import OPERATORS as ALL_OPERATORS
+from provided import TRIGGERS
 from pydantic import ValidationError
 from wire import ACCESS_KEY, ENDPOINT, PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN, response
 
+from airflow_qianfan.api.objects import Phase
 from airflow_qianfan.exceptions import QianfanError
 from airflow_qianfan.operators import finetuning, model
 from airflow_qianfan.operators.action import QianfanActionOperator
-from airflow_qianfan.triggers.base import output_of
-from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
-from airflow_qianfan.triggers.model import QianfanModelTrigger
-
-DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
-FILES = {"bucket": "b", "objectPath": "p", "modelFormat": "Safetensors", "modelApplicationType": "chat"}
-JOB = {"model": "ERNIE-Speed-8K", "train_mode": "SFT"}
-TRAINING = {"hyper_parameter_config": {}, "dataset_config": DATASET}
+from airflow_qianfan.triggers.base.polling import PollSettings, PollState, Target, output_of
 
 OPERATORS: list[tuple[type[Any], dict[str, Any]]] = [
     (QianfanActionOperator, {"route": "/v2/x", "action": "DescribeX"}),
@@ -47,16 +45,14 @@ OPERATORS: list[tuple[type[Any], dict[str, Any]]] = [
     (model.QianfanDescribeModelOperator, {"model_id": "a-1"}),
     (model.QianfanDescribeModelSetOperator, {"model_set_id": "a-1"}),
 ]
-TRIGGERS = [
-    QianfanFineTuningTaskTrigger(fine_tuning_task_id="a-1", started=0.0),
-    QianfanModelTrigger(model_id="a-1", started=0.0),
-]
-
 PAGES = st.fixed_dictionaries({"jobList": st.lists(IDS, max_size=3), "taskList": st.lists(IDS, max_size=3)})
 LIKELY = (IDS | PAGES | st.booleans() | st.just("am-1") | ANY_JSON).map(
     lambda result: (200, {}, json.dumps({"requestId": "r", "result": result}).encode())
 )
 ANSWERS = LIKELY | LIKELY | st.tuples(STATUSES, HEADERS, BODIES)
+
+SILENT: Any = logging.getLogger("nobody reads this")
+SILENT.disabled = True
 
 Execute = Callable[[int, list[tuple[int, dict[bytes, bytes], bytes]], bool], Any]
 
@@ -69,14 +65,7 @@ def storable(value: Any) -> Any:
 
 
 def test_every_operator_is_tried_here():
-    modules = (finetuning, model)
-    classes = {
-        value
-        for module in modules
-        for name, value in vars(module).items()
-        if name.startswith("Qianfan") and name.endswith("Operator") and "execute" in vars(value)
-    }
-    assert classes == {operator for operator, _ in OPERATORS} - {QianfanActionOperator}
+    assert {operator for operator, _ in OPERATORS} == set(ALL_OPERATORS)
 
 
 @pytest.fixture(scope="class")
@@ -155,18 +144,22 @@ class TestAnyAnswer:
 
 @settings(max_examples=cases(1500), deadline=None)
 @given(trigger=st.sampled_from(TRIGGERS), result=IDS | ANY_JSON)
-def test_any_look_becomes_an_event_that_can_be_stored(trigger, result):
-    request = trigger.request()
+def test_any_poll_becomes_an_event_that_can_be_stored(trigger, result):
+    kind = trigger.kind()
     try:
-        typed = request.read_result(result)
+        found = kind.describe("a-1").read_result(result)
     except ValidationError:
         return
-    seen = trigger.observe(typed)
-    assert seen.progress is None or 0 <= seen.progress <= 1
-    assert seen.is_terminal or not seen.is_success
-    event = storable(seen.event())
+    assert found.progress is None or 0 <= found.progress <= 1
+    state = PollState(Target(kind, "a-1"), PollSettings(started=0.0), SILENT, lambda url: url)
+    event = state.record(found)
+    if event is None:
+        assert found.state.phase is Phase.ACTIVE
+        assert state.pause() > 0
+        return
+    event = storable(event)
     try:
-        assert output_of(event) == seen.output
-        assert seen.is_success
+        assert output_of(event) == storable({**found.output(), "console_url": found.console_url})
+        assert found.state.phase is Phase.SUCCEEDED
     except QianfanError:
-        assert not seen.is_success
+        assert found.state.phase in (Phase.FAILED, Phase.STOPPED)
