@@ -87,8 +87,10 @@ def run_steps(steps: Steps, hook: QianfanHook, *, seconds: float) -> RemoteObjec
             if isinstance(step, float):
                 left = deadline - time.monotonic()
                 if left <= 0:
+                    # An undocumented word may hold anything, and does not belong into an error.
+                    word = answer.status if answer.state.is_known else "in an undocumented state"
                     raise QianfanWaitTimeoutError(
-                        f"{answer.label} is still {answer.status} {seconds:g} s after it was told to stop"
+                        f"it has not ended within {seconds:g} s and is still {word}"
                     )
                 time.sleep(min(step, left))
                 answer = None
