@@ -26,7 +26,7 @@ def effects(emulator):
 
 
 def hide_the_end(emulator, word):
-    """Show every training in this state, from the second look on."""
+    """Show every training in this state, from the second poll on."""
     emulator.fail_next("DescribeFineTuningTask", kind="unknown_status", word="Running")
     emulator.fail_next("DescribeFineTuningTask", kind="unknown_status", word=word, count=None)
 
@@ -102,7 +102,7 @@ def names(emulator):
     return [job["name"] for job in emulator.jobs]
 
 
-def test_cleanup_only_looks_unless_told_otherwise(old_and_new, examples, run_dag):
+def test_cleanup_only_lists_unless_told_otherwise(old_and_new, examples, run_dag):
     known = len(old_and_new.journal)
     run = run_dag(examples.dags["cleanup"])
     assert run.state == "success"
@@ -135,7 +135,7 @@ def test_cleanup_takes_prefix_and_age_from_its_parameters(old_and_new, examples,
     assert names(old_and_new) == left
 
 
-def test_cleanup_bears_what_others_delete_meanwhile(old_and_new, examples, run_dag):
+def test_cleanup_tolerates_what_others_delete_meanwhile(old_and_new, examples, run_dag):
     old_and_new.fail_next("StopFineTuningTask", kind="error", status=404, code="NoSuchKey")
     old_and_new.fail_next("DeleteFineTuningJob", kind="error", status=404, code="NoSuchKey")
     run = run_dag(examples.dags["cleanup"], run_conf={"dry_run": False, "name_prefix": "train_a_running"})

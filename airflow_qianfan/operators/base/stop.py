@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_qianfan.arguments import option
-from airflow_qianfan.exceptions import QianfanNotFoundError
+from airflow_qianfan.exceptions import QianfanNotFoundError, QianfanWaitTimeoutError
 from airflow_qianfan.operators.base.remove import QianfanRemovalOperator
 from airflow_qianfan.triggers.base.cancel import run_steps, stop_steps
 from airflow_qianfan.triggers.base.polling import Target, check_seconds
@@ -42,6 +42,8 @@ class QianfanStopOperator(QianfanRemovalOperator):
         except QianfanNotFoundError as error:
             self.accept_missing(error)
             return {self.kind.id_name: self.object_id, "status": None, self.kind.state_member: None}
+        except QianfanWaitTimeoutError as error:
+            raise QianfanWaitTimeoutError(f"{target.label} was told to stop: {error.message}") from None
         self.log.info("%s is %s.", found.label, found.status)
         word = getattr(found, self.kind.state_member)
         return {self.kind.id_name: self.object_id, "status": found.status, self.kind.state_member: word}

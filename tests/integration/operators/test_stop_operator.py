@@ -48,7 +48,9 @@ def test_stop_that_takes_too_long_says_what_still_runs(start_emulator, service, 
     emulator.advance(HOUR / 2)
     run = stop(run_task, task_id, timeout=0.3)
     assert isinstance(run.error, QianfanWaitTimeoutError)
-    assert f"{task_id} is still Running 0.3 s after it was told to stop" in str(run.error)
+    assert str(run.error) == (
+        f"fine-tuning task {task_id} was told to stop: it has not ended within 0.3 s and is still Running"
+    )
 
 
 @pytest.mark.parametrize("answer", ["error", "false", "true"])

@@ -9,8 +9,13 @@ import pytest
 from airflow.sdk.exceptions import AirflowTaskTimeout
 from creating import FT, KINDS, WHOLE_TRAINING, Work, call
 
-from airflow_qianfan.exceptions import QianfanError, QianfanExecutionTimeoutError
+from airflow_qianfan.exceptions import (
+    QianfanError,
+    QianfanExecutionTimeoutError,
+    QianfanWaitTimeoutError,
+)
 from airflow_qianfan.operators.base.creation import Creation
+from airflow_qianfan.operators.finetuning import QianfanStopFineTuningTaskOperator
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -182,3 +187,16 @@ def test_training_that_cannot_be_stopped_any_more_is_reported(waiting, monkeypat
     (line,) = [line for line in task_log().splitlines() if "did not succeed" in line]
     assert waiting.ours()[0] in line
     assert "look in the console" in line
+
+
+@pytest.mark.parametrize(
+    ("word", "told"), [("Running", "is still Running"), ("s3cret", "is still in an undocumented state")]
+)
+def test_stop_that_takes_too_long_tells_only_states_that_are_documented(work_on, word, told):
+    work = work_on("task")
+    work.emulator.fail_next("DescribeFineTuningTask", kind="unknown_status", word=word, count=None)
+    stop = QianfanStopFineTuningTaskOperator(task_id="it", fine_tuning_task_id=work.attempt(), timeout=0)
+    with pytest.raises(QianfanWaitTimeoutError, match=told) as caught:
+        work.run(operator=stop)
+    assert work.ours()[0] in str(caught.value)
+    assert "s3cret" not in str(caught.value)

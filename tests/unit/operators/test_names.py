@@ -13,15 +13,25 @@ NAMED = [("job", "name", new_job), ("set", "model_set_name", new_model_set)]
 @pytest.mark.parametrize(("kind", "member", "make"), NAMED)
 def test_name_that_somebody_else_has_is_an_error(work_on, kind, member, make):
     work = work_on(kind)
-    taken = make("taken")
+    taken = make("occupied")
     for number in (1, 2):
-        with pytest.raises(
-            QianfanAlreadyExistsError, match=f"the name 'taken' is taken by .* {taken}"
-        ) as caught:
-            work.attempt(number, **{member: "taken"})
+        with pytest.raises(QianfanAlreadyExistsError, match="occupied") as caught:
+            work.attempt(number, **{member: "occupied"})
         assert (caught.value.action, caught.value.code) == (work.kind.create, "DuplicateName")
         assert caught.value.request_id
     assert work.created() == [taken]
+
+
+@pytest.mark.parametrize(("kind", "member", "make"), NAMED)
+def test_name_is_found_to_be_taken_whatever_code_the_service_uses_for_that(work_on, kind, member, make):
+    work = work_on(kind)
+    taken = make("occupied")
+    work.emulator.fail_next(work.kind.create, kind="error", code="SomethingElse")
+    with pytest.raises(
+        QianfanAlreadyExistsError, match=f"the name 'occupied' is taken by .* {taken}"
+    ) as caught:
+        work.attempt(**{member: "occupied"})
+    assert caught.value.code == "SomethingElse"
 
 
 @pytest.mark.parametrize(("kind", "member", "make"), NAMED)
