@@ -5,7 +5,7 @@ import math
 
 import pytest
 import structlog
-from fake_qianfan import RESET, server_error
+from fake_qianfan import RESET, connect, server_error
 from waiting import event_of, model_trigger, models, running, task_trigger, tasks_of_a_job
 
 from airflow_qianfan.api.actions.finetuning import FineTuningTask
@@ -79,11 +79,12 @@ async def test_a_service_that_keeps_up_is_asked_over_one_connection(service, mak
     assert service.most_in_flight == 1
 
 
-async def test_requests_that_hang_hold_up_no_other_for_long(qianfan):
+async def test_requests_that_hang_hold_up_no_other_for_long(qianfan, monkeypatch):
+    connect(monkeypatch, extra={"timeout": 3600})
     hanging = [task_trigger(f"task-{n}", poll_interval=0.01) for n in range(MAX_CONNECTIONS - 1)]
     for trigger in hanging:
         qianfan.add(FineTuningTask, trigger.object_id, "Running")
-    qianfan.fail(None, action="DescribeFineTuningTask", times=math.inf, seconds=HOUR)
+    qianfan.fail(None, action="DescribeFineTuningTask", times=math.inf, seconds=2 * HOUR)
     async with running(hanging):
         await qianfan.until(lambda: qianfan.in_flight == MAX_CONNECTIONS - 1)
         async with running(models(qianfan, 5, poll_interval=0.2, max_poll_interval=0.2)):
