@@ -1,4 +1,4 @@
-"""What all objects at Qianfan have in common: trainings, model versions, and whatever else is created there."""
+"""What all objects at Qianfan have in common: trainings, model versions, whatever else is created there."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ from airflow.sdk.bases.operator import ExecutorSafeguard
 from hostile import ANY_JSON, BODIES, HEADERS, IDS, STATUSES, cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 from wire import ACCESS_KEY, ENDPOINT, PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN, response
 
 from airflow_qianfan.exceptions import QianfanError

@@ -166,33 +166,29 @@ class BrokenLog:
     info = warning = error = broken
 
 
-@pytest.mark.parametrize("where", ["state", "describe", "log"])
+@pytest.mark.parametrize("where", ["event", "describe", "log"])
 @pytest.mark.parametrize("number", [0, 7], ids=["listed", "alone"])
 async def test_an_error_in_handling_one_touches_no_other(qianfan, monkeypatch, where, number):
     triggers = [*tasks_of_a_job(qianfan, 4, poll_interval=0.2), *models(qianfan, 4, poll_interval=0.2)]
     broken = triggers[number]
-    kind = broken.kind()
 
-    class Broken(kind):
-        """A kind that fails where the service sends something nobody thought of."""
-
-        @property
-        def state(self):
-            return 1 / 0
+    class Broken(broken.kind()):
+        """A kind whose request cannot be made."""
 
         @classmethod
         def describe(cls, object_id):
-            return 1 / 0 if where == "describe" else kind.describe(object_id)
+            return 1 / 0
 
-    if where == "log":
-        monkeypatch.setattr(broken, "logger", BrokenLog)
-    elif where == "describe":
-        monkeypatch.setattr(broken, "kind", lambda: Broken)
-    else:
-        monkeypatch.setattr(
-            "airflow_qianfan.triggers.base.polling.final_event",
-            lambda found, url: 1 / 0 if found.object_id == broken.object_id else {"status": "success"},
-        )
+    def final_event(found, url):
+        return 1 / 0 if found.object_id == broken.object_id else {"status": "success"}
+
+    match where:
+        case "log":
+            monkeypatch.setattr(broken, "logger", BrokenLog)
+        case "describe":
+            monkeypatch.setattr(broken, "kind", lambda: Broken)
+        case _:
+            monkeypatch.setattr("airflow_qianfan.triggers.base.polling.final_event", final_event)
     async with running(triggers) as tasks:
         await qianfan.more(20)
         qianfan.end()
