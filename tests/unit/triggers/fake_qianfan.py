@@ -22,7 +22,7 @@ CONNECTION = {
     "login": "AKEXAMPLE",
     "password": SECRET,
     "host": "http://127.0.0.1:9",
-    "extra": {"session_token": TOKEN, "timeout": 5, "max_retries": 0, "verify": False},
+    "extra": {"session_token": TOKEN, "timeout": 60, "max_retries": 0, "verify": False},
 }
 LISTS = {"DescribeFineTuningTasks": "taskList"}
 
@@ -211,9 +211,13 @@ class FakeQianfan:
         key = request.headers["Authorization"].split("/")[1]
         self.calls.append(Call(action, body, time.monotonic(), structlog.contextvars.get_contextvars(), key))
         self._tell_change()
+        patience = request.extensions["timeout"]["read"]
         for fault in self._faults:
             if fault.times > 0 and fault.action in (None, action):
                 fault.times -= 1
+                if self.seconds + fault.seconds > patience:
+                    hanging = Fault(httpx.ReadTimeout, action, 0, 0)
+                    return self._faulty(hanging, action, body), patience
                 return self._faulty(fault, action, body), self.seconds + fault.seconds
         if self.keys is not None and key not in self.keys:
             return lambda _: REFUSED_KEY(), self.seconds

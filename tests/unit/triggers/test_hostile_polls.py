@@ -22,7 +22,7 @@ WORDS = st.sampled_from(
 ENDED = st.builds(lambda row, word: {**row, "runStatus": word, "status": word}, IDS, WORDS)
 
 
-@settings(max_examples=cases(1500), deadline=None)
+@settings(max_examples=cases(750), deadline=None)
 @given(kind=st.sampled_from(STATEFUL), result=ENDED | IDS | ANY_JSON, again=ENDED | IDS | ANY_JSON)
 @example(
     kind=STATEFUL[0],

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import structlog
-from fake_qianfan import RESET, server_error
+from fake_qianfan import RESET, connect, server_error
 from waiting import event_of, model_trigger, models, running, task_trigger, tasks_of_a_job
 
 from airflow_qianfan.api.actions.finetuning import FineTuningTask
@@ -79,11 +79,12 @@ async def test_a_service_that_keeps_up_is_asked_over_one_connection(service, mak
     assert service.most_in_flight == 1
 
 
-async def test_requests_that_hang_hold_up_no_other_for_long(qianfan):
+async def test_requests_that_hang_hold_up_no_other_for_long(qianfan, monkeypatch):
+    connect(monkeypatch, extra={"timeout": 3600})
     hanging = [task_trigger(f"task-{n}", poll_interval=0.01) for n in range(MAX_CONNECTIONS - 1)]
     for trigger in hanging:
         qianfan.add(FineTuningTask, trigger.object_id, "Running")
-    qianfan.fail(None, action="DescribeFineTuningTask", times=math.inf, seconds=HOUR)
+    qianfan.fail(None, action="DescribeFineTuningTask", times=math.inf, seconds=2 * HOUR)
     async with running(hanging):
         await qianfan.until(lambda: qianfan.in_flight == MAX_CONNECTIONS - 1)
         async with running(models(qianfan, 5, poll_interval=0.2, max_poll_interval=0.2)):
@@ -165,33 +166,29 @@ class BrokenLog:
     info = warning = error = broken
 
 
-@pytest.mark.parametrize("where", ["state", "describe", "log"])
+@pytest.mark.parametrize("where", ["event", "describe", "log"])
 @pytest.mark.parametrize("number", [0, 7], ids=["listed", "alone"])
 async def test_an_error_in_handling_one_touches_no_other(qianfan, monkeypatch, where, number):
     triggers = [*tasks_of_a_job(qianfan, 4, poll_interval=0.2), *models(qianfan, 4, poll_interval=0.2)]
     broken = triggers[number]
-    kind = broken.kind()
 
-    class Broken(kind):
-        """A kind that fails where the service sends something nobody thought of."""
-
-        @property
-        def state(self):
-            return 1 / 0
+    class Broken(broken.kind()):
+        """A kind whose request cannot be made."""
 
         @classmethod
         def describe(cls, object_id):
-            return 1 / 0 if where == "describe" else kind.describe(object_id)
+            return 1 / 0
 
-    if where == "log":
-        monkeypatch.setattr(broken, "logger", BrokenLog)
-    elif where == "describe":
-        monkeypatch.setattr(broken, "kind", lambda: Broken)
-    else:
-        monkeypatch.setattr(
-            "airflow_qianfan.triggers.base.polling.final_event",
-            lambda found, url: 1 / 0 if found.object_id == broken.object_id else {"status": "success"},
-        )
+    def final_event(found, url):
+        return 1 / 0 if found.object_id == broken.object_id else {"status": "success"}
+
+    match where:
+        case "log":
+            monkeypatch.setattr(broken, "logger", BrokenLog)
+        case "describe":
+            monkeypatch.setattr(broken, "kind", lambda: Broken)
+        case _:
+            monkeypatch.setattr("airflow_qianfan.triggers.base.polling.final_event", final_event)
     async with running(triggers) as tasks:
         await qianfan.more(20)
         qianfan.end()
