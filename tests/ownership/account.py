@@ -103,7 +103,8 @@ class Account:
         self.emulator.advance(seconds)
 
     def fail(self, action: str, kind: str, **options: Any) -> None:
-        """Order a fault for the next call of an Action; see :class:`airflow_qianfan.emulator.faults.Fault`."""
+        """Order a fault for the next call of an Action; see "
+        ":class:`airflow_qianfan.emulator.faults.Fault`."""
         self.emulator.fail_next(action, kind=kind, **options)
 
     # What a test needs to be there, made by nobody who is tested.

@@ -1,4 +1,5 @@
-"""The state machine of one creation: each transition, and what an attempt does with a record that it finds."""
+"""The state machine of one creation: each transition, and what an attempt does with a record that it "
+"finds."""
 
 from __future__ import annotations
 
