@@ -97,6 +97,9 @@ class QianfanWaitingOperator(QianfanCreateOperator):
                 self._stop_soon("this task was interrupted")
             raise
         except AirflowTaskTimeout:
+            if self.object_id is None and not self._can_stop:
+                # A retry looks for what the interrupted Create has made.
+                raise
             raise self.timed_out() from None
 
     def submit(self, context: Context) -> dict[str, Any]:
