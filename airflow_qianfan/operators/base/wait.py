@@ -104,6 +104,9 @@ class QianfanWaitingOperator(QianfanCreateOperator):
                 self._stop_soon("this task was interrupted")
             raise
         except AirflowTaskTimeout:
+            if self.object_id is None and not self._can_stop:
+                # A retry looks for what the interrupted Create has made.
+                raise
             raise self.timed_out(context) from None
         # What it belongs to stays in use as long as it goes on.
         self.deliver(context, (self.kind,))

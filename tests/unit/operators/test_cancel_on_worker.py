@@ -200,3 +200,27 @@ def test_stop_that_takes_too_long_tells_only_states_that_are_documented(work_on,
         work.run(operator=stop)
     assert work.ours()[0] in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"), [("task", QianfanExecutionTimeoutError), ("model", AirflowTaskTimeout)]
+)
+def test_execution_timeout_during_the_create_stops_it_or_leaves_it_to_the_retry(
+    work_on, monkeypatch, kind, error
+):
+    work = work_on(kind)
+    create = Creation.create
+
+    def create_slowly(creation):
+        create(creation)
+        raise AirflowTaskTimeout
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Creation, "create", create_slowly)
+        with pytest.raises(error):
+            work.attempt()
+    if kind == "task":
+        assert states(work) == ["Stopped"]
+    else:
+        assert work.attempt(2) == work.ours()[0]
+    assert len(work.ours()) == 1

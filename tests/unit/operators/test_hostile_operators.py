@@ -118,6 +118,8 @@ def execute() -> Iterator[Execute]:
 
 
 class TestAnyAnswer:
+    # Only guards against hanging: thousands of cases take minutes on a busy machine.
+    @pytest.mark.timeout(1500)
     @settings(max_examples=cases(2500), deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         number=st.integers(0, len(OPERATORS) - 1),
