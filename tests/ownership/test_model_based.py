@@ -73,6 +73,7 @@ class Ownership(RuleBasedStateMachine):
         self.account.after = self.note
         self.owners: dict[str, int] = {}
         self.replaced: set[str] = set()
+        self.taken: set[str] = set()
         self.used: set[str] = set()
         self.actor: int | None = None
         self.may_stop = False
@@ -211,8 +212,7 @@ class Ownership(RuleBasedStateMachine):
         """A user clears a task, perhaps after a change of the DAG."""
         number = data.draw(st.sampled_from([n for n, t in enumerate(self.tasks) if t.state]), "task")
         task = self.tasks[number]
-        if task.state == "success":
-            self.used.update(found for found in self.owned(number) if found not in self.account.active)
+        self.used |= self.taken
         task.clear(retries=retries, on_clear=on_clear)
         self.restarts[number] = on_clear == "restart"
         if change == "request":
@@ -270,6 +270,8 @@ class Ownership(RuleBasedStateMachine):
             assert main["id"] not in self.used, "the old result after a clear"
             assert going_on in ([], [main["id"]])
             self.restarts[number] = False
+            if task.state == "success" and self.kind != "named model set":
+                self.taken.add(main["id"])
         elif not faulty:
             allowed: tuple[type[BaseException], ...] = (QianfanAmbiguousCreateError,)
             if self.kind == "named model set":
