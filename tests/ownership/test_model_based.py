@@ -1,8 +1,8 @@
 """Random histories of two tasks and their account: whatever happens, ownership holds.
 
 What is played: creates, lost answers, refusals, stale reads, deaths of the process at any point, retries,
-clears, changed requests, objects that end, are stopped or deleted by somebody else, strangers in the same job,
-two deployments with the same ids. All in one process and in virtual time.
+clears, changed requests, objects that end, are stopped or deleted by somebody else, strangers in the same
+job, two deployments with the same ids. All in one process and in virtual time.
 """
 
 from __future__ import annotations
