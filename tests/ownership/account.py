@@ -19,7 +19,7 @@ from airflow_qianfan.triggers.base import cancel, polling
 DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
 FILES = {
     "bucket": "b",
-    "objectPath": "p",
+    "objectPath": "p0",
     "modelFormat": "Safetensors",
     "modelApplicationType": "chat",
 }
@@ -139,6 +139,15 @@ class Account:
     def stop(self, task_id: str) -> None:
         """Stop a training in the console."""
         self.make("/v2/finetuning", "StopFineTuningTask", taskId=task_id)
+
+    def delete(self, object_id: str) -> None:
+        """Delete something in the console, with all that belongs to it."""
+        store = self.backend.store
+        for table in store._tables.values():
+            for record in list(table.values()):
+                parents = (getattr(record, "job_id", None), getattr(record, "model_set_id", None))
+                if object_id in (record.id, *parents):
+                    store.remove(record)
 
     # What there is, and what was sent.
 

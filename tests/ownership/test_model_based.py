@@ -49,7 +49,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "failed with effect": {"kind": "server_error", "status": 502, "effect": True},
     "throttled": {"kind": "throttle"},
     "refused": {"kind": "error", "code": "InvalidParam"},
-    "no quota": {"kind": "error", "code": "TaskQuotaExceeded", "status": 403},
+    "no quota": {"kind": "error", "code": "TaskRunningNumberExceedLimit"},
     "unreadable": {"kind": "malformed", "effect": True},
 }
 SHARED = ("shared training", "named model set")
@@ -73,6 +73,7 @@ class Ownership(RuleBasedStateMachine):
         self.account.after = self.note
         self.owners: dict[str, int] = {}
         self.replaced: set[str] = set()
+        self.taken: set[str] = set()
         self.used: set[str] = set()
         self.actor: int | None = None
         self.may_stop = False
@@ -138,20 +139,11 @@ class Ownership(RuleBasedStateMachine):
         if self.others_are_in_doubt(number):
             return
         self.account.advance(pause if number == self.last_actor else 60.0)
-        faulty = False
-        for action in CREATES[self.kind]:
-            for name in data.draw(st.lists(st.sampled_from(sorted(FAULTS)), max_size=4), action):
-                faulty = True
-                self.account.fail(action, **FAULTS[name])
+        faulty = not data.draw(st.booleans(), "good luck")
+        if faulty:
+            self.spoil(data)
         if stale := data.draw(st.sampled_from([0, 0, 1, 3, 8]), "stale reads"):
             self.account.fail("*", "stale", seconds=LAG, count=stale)
-        if data.draw(st.integers(0, 4), "stops fail") == 0:
-            faulty = True
-            for action in ("StopFineTuningTask",):
-                self.account.fail(action, "server_error", count=data.draw(st.integers(1, 3), "times"))
-        if data.draw(st.booleans(), "dies"):
-            faulty = True
-            self.points_left = data.draw(st.integers(0, 30), "points")
         task = self.tasks[number]
         wanted = self.wanted(number)
         self.may_stop = self.restarts[number] or any(
@@ -159,6 +151,16 @@ class Ownership(RuleBasedStateMachine):
         )
         error = self.act(number, task.attempt)
         self.check(number, error, faulty=faulty)
+
+    def spoil(self, data: st.DataObject) -> None:
+        """Let requests of the next attempt fail, or its process die."""
+        for action in CREATES[self.kind]:
+            for name in data.draw(st.lists(st.sampled_from(sorted(FAULTS)), max_size=4), action):
+                self.account.fail(action, **FAULTS[name])
+        if failures := data.draw(st.sampled_from([0, 0, 0, 1, 2, 3]), "failures of stop"):
+            self.account.fail("StopFineTuningTask", "server_error", count=failures)
+        if data.draw(st.booleans(), "dies"):
+            self.points_left = data.draw(st.integers(0, 30), "points")
 
     def act(self, number: int, what: Any) -> BaseException | None:
         """Let a process of a task work, and tell how it ended."""
@@ -174,46 +176,32 @@ class Ownership(RuleBasedStateMachine):
         return None
 
     @precondition(lambda self: any(task.deferred for task in self.tasks))
-    @rule(data=st.data())
-    def poll(self, data: st.DataObject) -> None:
-        """The trigger polls; where what it waits for has ended, the task goes on."""
-        number = data.draw(st.sampled_from([n for n, task in enumerate(self.tasks) if task.deferred]), "task")
-        self.check(number, self.act(number, self.tasks[number].poll))
-
-    @precondition(lambda self: any(task.deferred for task in self.tasks))
-    @rule(data=st.data())
-    def fail_to_poll(self, data: st.DataObject) -> None:
-        """The trigger gives up."""
+    @rule(
+        data=st.data(),
+        end=st.sampled_from(["ended", "ended", "poll", "no answer", "timeout", "failed", "success"]),
+        failures=st.sampled_from([0, 0, 2, 500]),
+    )
+    def go_on(self, data: st.DataObject, end: str, failures: int) -> None:
+        """A deferred task goes on, or a user marks it; perhaps a stop fails, for longer than it is tried."""
         number = data.draw(st.sampled_from([n for n, task in enumerate(self.tasks) if task.deferred]), "task")
         task = self.tasks[number]
-        error = self.act(number, lambda: task.resume({"status": "error", "message": "no answer"}))
-        assert error is not None
-        self.check(number, error)
-
-    @precondition(lambda self: any(task.deferred for task in self.tasks))
-    @rule(data=st.data(), failures=st.sampled_from([0, 2, 500]))
-    def time_out(self, data: st.DataObject, failures: int) -> None:
-        """``execution_timeout`` is over, and stopping fails, perhaps for longer than it is tried."""
-        number = data.draw(st.sampled_from([n for n, task in enumerate(self.tasks) if task.deferred]), "task")
         if failures:
             self.account.fail("StopFineTuningTask", "server_error", count=failures)
-        self.may_stop = True
-        task = self.tasks[number]
-        error = self.act(number, lambda: task.resume({"status": "timeout", "message": "over"}))
-        assert error is not None
+        self.may_stop = end in ("timeout", "failed", "success")
+        if end in ("failed", "success"):
+            self.act(number, lambda: task.mark(end))
+            return
+        if end == "ended":
+            self.account.advance(HOUR)
+        if end in ("ended", "poll"):
+            error = self.act(number, task.poll)
+        else:
+            status = {"no answer": "error"}.get(end, end)
+            error = self.act(number, lambda: task.resume({"status": status, "message": end}))
+            assert error is not None
         self.check(number, error)
 
-    @precondition(lambda self: any(task.deferred for task in self.tasks))
-    @rule(data=st.data(), state=st.sampled_from(["failed", "success"]), failures=st.sampled_from([0, 2, 500]))
-    def mark(self, data: st.DataObject, state: str, failures: int) -> None:
-        """A user ends a deferred task."""
-        number = data.draw(st.sampled_from([n for n, task in enumerate(self.tasks) if task.deferred]), "task")
-        if failures:
-            self.account.fail("StopFineTuningTask", "server_error", count=failures)
-        self.may_stop = True
-        self.act(number, lambda: self.tasks[number].mark(state))
-
-    @precondition(lambda self: any(task.try_number for task in self.tasks))
+    @precondition(lambda self: any(task.state for task in self.tasks))
     @rule(
         data=st.data(),
         change=st.sampled_from([None, None, "request", "parent"]),
@@ -222,60 +210,36 @@ class Ownership(RuleBasedStateMachine):
     )
     def clear(self, data: st.DataObject, change: str | None, on_clear: str, retries: int) -> None:
         """A user clears a task, perhaps after a change of the DAG."""
-        number = data.draw(st.sampled_from([n for n, t in enumerate(self.tasks) if t.try_number]), "task")
+        number = data.draw(st.sampled_from([n for n, t in enumerate(self.tasks) if t.state]), "task")
         task = self.tasks[number]
-        if task.state == "success":
-            self.used.update(found for found in self.owned(number) if found not in self.account.active)
-        before = task.max_tries
+        self.used |= self.taken
         task.clear(retries=retries, on_clear=on_clear)
-        # Where `retries` was lowered nothing tells that this task was cleared, and not another of its run.
-        self.restarts[number] = on_clear == "restart" and (task.max_tries != before or self.restarts[number])
+        self.restarts[number] = on_clear == "restart"
         if change == "request":
             self.requests[number] += 1
         elif change == "parent" and self.kind == "training":
             self.requests[number] += 1000
         task.arguments |= self.changed(number)
 
-    @rule(seconds=st.sampled_from([1.0, 60.0, HOUR]))
-    def wait(self, seconds: float) -> None:
-        """Time passes; trainings end."""
-        self.account.advance(seconds)
-
     @precondition(lambda self: self.owners)
-    @rule(data=st.data())
-    def stop_by_somebody_else(self, data: st.DataObject) -> None:
-        """Somebody stops a training in the console."""
-        running = [found for found in self.account.active if found.startswith("task-")]
-        if running:
-            self.account.stop(
-                data.draw(st.sampled_from(range(len(running))).map(running.__getitem__), "which")
-            )
-
-    @precondition(lambda self: self.owners)
-    @rule(data=st.data())
-    def delete_by_somebody_else(self, data: st.DataObject) -> None:
-        """Somebody deletes something in the console."""
-        there = [found for found in self.owners if found in self.everything()]
-        if not there:
-            return
-        gone = there[data.draw(st.integers(0, len(there) - 1), "which")]
-        store = self.account.backend.store
-        for table in store._tables.values():
-            for record in list(table.values()):
-                if gone in (
-                    record.id,
-                    getattr(record, "job_id", None),
-                    getattr(record, "model_set_id", None),
-                ):
-                    store.remove(record)
-
-    @precondition(lambda self: self.kind == "shared training")
-    @rule()
-    def train_by_a_stranger(self) -> None:
-        """Somebody else trains in the shared job."""
-        if not self.others_are_in_doubt(None):
-            self.account.make_task(self.parent)
-            self.account.advance(60.0)
+    @rule(data=st.data(), what=st.sampled_from(["hour", "stop", "delete", "train"]))
+    def somebody_else(self, data: st.DataObject, what: str) -> None:
+        """Trainings end, or are stopped, deleted or started by somebody else."""
+        if what == "hour":
+            self.account.advance(HOUR)
+        elif what == "train":
+            if self.kind == "shared training" and not self.others_are_in_doubt(None):
+                self.account.make_task(self.parent)
+                self.account.advance(60.0)
+        else:
+            there = [found for found in self.owners if found in self.everything()]
+            if what == "stop":
+                there = [
+                    found for found in there if found.startswith("task-") and found in self.account.active
+                ]
+            if there:
+                found = there[data.draw(st.integers(0, len(there) - 1), "which")]
+                self.account.stop(found) if what == "stop" else self.account.delete(found)
 
     # ------------------------------------------------------------------ what has to hold
 
@@ -306,9 +270,11 @@ class Ownership(RuleBasedStateMachine):
             assert main["id"] not in self.used, "the old result after a clear"
             assert going_on in ([], [main["id"]])
             self.restarts[number] = False
+            if task.state == "success" and self.kind != "named model set":
+                self.taken.add(main["id"])
         elif not faulty:
             allowed: tuple[type[BaseException], ...] = (QianfanAmbiguousCreateError,)
-            if self.kind.startswith("named"):
+            if self.kind == "named model set":
                 allowed += (QianfanAlreadyExistsError,)
             assert isinstance(error, allowed), f"an attempt without a fault failed: {error!r}"
 
@@ -373,7 +339,7 @@ class Ownership(RuleBasedStateMachine):
         if made is None or "set" in self.kind:
             return None
         if self.kind == "version":
-            return int(made["request"]["importMeta"]["objectPath"][1:] or 0)
+            return int(made["request"]["importMeta"]["objectPath"][1:])
         epoch = made["request"]["hyperParameterConfig"]["epoch"]
         models = {job["jobId"]: job["model"] for job in self.account.emulator.jobs}
         name = models[made["jobId"]].removeprefix("ERNIE-")

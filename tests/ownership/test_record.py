@@ -1,5 +1,4 @@
-"""The state machine of one creation: each transition, and what an attempt does with a record that it "
-"finds."""
+"""The state machine of one creation: each transition, and what an attempt does with a record."""
 
 from __future__ import annotations
 
@@ -179,6 +178,17 @@ def test_what_becomes_of_an_object_that_the_task_owns(
         assert verdict is Verdict.STOP, "no attempt leaves two that go on"
     else:
         assert verdict is Verdict.REPLACE
+
+
+def test_what_the_user_has_named_is_used_again_unless_its_request_has_changed() -> None:
+    for phase, request, verdict in (
+        (Phase.SUCCEEDED, "same", Verdict.ATTACH),
+        (Phase.SUCCEEDED, "other", Verdict.REPLACE),
+        (None, "same", Verdict.REPLACE),
+    ):
+        on_clear: Any
+        for on_clear in ("attach", "restart"):
+            assert judge(DELIVERED, CLEARED, request, phase, on_clear, has_own_name=True) is verdict
 
 
 def test_a_delivered_success_is_made_anew_by_a_clear_with_fewer_retries() -> None:

@@ -59,6 +59,11 @@ class Creation:
         return str(getattr(self.request, self.kind.name_member))
 
     @property
+    def has_own_name(self) -> bool:
+        """Whether the user has named it, so that there can be no other beside it."""
+        return self.name is not None and self.name != self.origin.name
+
+    @property
     def parent_id(self) -> str | None:
         """The id of what it belongs to."""
         return getattr(self.request, self.kind.parent_member) if self.kind.parent_member else None
@@ -72,7 +77,7 @@ class Creation:
         """A digest of the request without what is made from the identity."""
         body = self.request.body()
         body.pop("description", None)
-        if self.name is not None and self.name == self.origin.name:
+        if self.name is not None and not self.has_own_name:
             body.pop(type(self.request).model_fields[self.kind.name_member].alias, None)
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -114,7 +119,7 @@ class Creation:
         return [row for row in rows if self.name in (None, getattr(row, self.kind.name_member, None))]
 
     def _is_ours_by_name(self, row: RemoteObject, before: Collection[str] | None) -> bool:
-        if self.name == self.origin.name:
+        if not self.has_own_name:
             return True
         # Without a mark only the time at which it appeared is left.
         return self._is_marked(row) if self._has_mark else before is not None

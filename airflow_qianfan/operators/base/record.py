@@ -158,7 +158,15 @@ def is_clear(record: Record, run: Run) -> bool:
     return run.generation != record.generation
 
 
-def judge(record: Record, run: Run, digest: str, phase: Phase | None, on_clear: OnClear) -> Verdict:
+def judge(
+    record: Record,
+    run: Run,
+    digest: str,
+    phase: Phase | None,
+    on_clear: OnClear,
+    *,
+    has_own_name: bool = False,
+) -> Verdict:
     """Return what an attempt does with the object that a record names.
 
     :param record: what Airflow remembers.
@@ -166,6 +174,7 @@ def judge(record: Record, run: Run, digest: str, phase: Phase | None, on_clear: 
     :param digest: of the request as it is now.
     :param phase: what the object's state means; None where it does not exist any more.
     :param on_clear: what a user wants of a clear.
+    :param has_own_name: whether the user has named it, so that there can be no other beside it.
     """
     from airflow_qianfan.api.objects import Phase
 
@@ -174,6 +183,8 @@ def judge(record: Record, run: Run, digest: str, phase: Phase | None, on_clear: 
     if phase is Phase.ACTIVE:
         return Verdict.ATTACH if is_wanted and not record.is_stopping else Verdict.STOP
     if phase is Phase.SUCCEEDED and is_wanted and not (cleared and record.is_delivered):
+        return Verdict.ATTACH
+    if phase is Phase.SUCCEEDED and record.digest == digest and has_own_name:
         return Verdict.ATTACH
     return Verdict.REPLACE
 

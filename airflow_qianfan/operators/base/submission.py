@@ -165,7 +165,14 @@ class Submission:
             return None
         object_id = record.id or ""
         phase = self._phase_of(object_id)
-        verdict = transitions.judge(record, self._run, self.digest, phase, self._on_clear)
+        verdict = transitions.judge(
+            record,
+            self._run,
+            self.digest,
+            phase,
+            self._on_clear,
+            has_own_name=self.creation.has_own_name,
+        )
         what = f"{self.kind.noun} {object_id}"
         if verdict is Verdict.ATTACH:
             self._write(transitions.adopted(record, self._run))
@@ -190,6 +197,8 @@ class Submission:
                 'clear the task again, or set on_clear="restart".',
                 what,
             )
+        elif self.creation.has_own_name:
+            self._log.info("Attached to %s: its name leaves no room for another.", what)
         else:
             self._log.info(
                 "Attached to %s, whose result no attempt has taken yet. For a fresh one, clear the task "
