@@ -9,6 +9,7 @@ The DAG run chooses: ``conf["crash_at"]`` is ``TASK/POINT``, such as ``train/sen
 ``raise``: it raises an error that nobody expects
 ``lose``: it loses the answer to the request that was just sent
 ``hold``: it goes on only after Airflow has told it to end
+``freeze``: it and its supervisor stop, as on a machine that is paused, until somebody continues them
 
 ``conf["crash_mark"]`` is a file that remembers over all attempts that this has happened: it does so once.
 """
@@ -80,7 +81,8 @@ def _reach(point: str) -> None:
     if conf.get("crash_at") != (here if _passes[point] == 1 else f"{here}#{_passes[point]}"):
         return
     try:
-        Path(conf["crash_mark"]).touch(exist_ok=False)
+        with Path(conf["crash_mark"]).open("x") as mark:
+            mark.write(f"{os.getppid()} {os.getpid()}")
     except FileExistsError:
         return
     _end(conf.get("crash_how", "kill"), here, context["ti"].task)
@@ -103,6 +105,9 @@ def _end(how: str, here: str, task: Any) -> None:
             raise RuntimeError(f"broken on purpose at {here}")
         case "lose":
             raise httpx.ReadError(f"broken on purpose at {here}")
+        case "freeze":
+            os.kill(os.getppid(), signal.SIGSTOP)
+            os.kill(os.getpid(), signal.SIGSTOP)
         case "hold":
             told = _told_to_end(task)
             while not told():

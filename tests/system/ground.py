@@ -21,6 +21,7 @@ from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs, Descr
 from airflow_qianfan.api.actions.model import DescribeModel
 from airflow_qianfan.api.client import QianfanClient
 from airflow_qianfan.api.config import QianfanConfig
+from airflow_qianfan.exceptions import QianfanNotFoundError
 from local_stack.airflow import LocalAirflow
 from local_stack.airflow_api import FINISHED
 from local_stack.guard import is_alive
@@ -85,8 +86,9 @@ def read_ledger(qianfan: LocalQianfan) -> Ledger:
                     seen = client.call(DescribeFineTuningTask(task_id=ids["taskId"]))
                     ledger.status[ids["taskId"]] = seen.run_status or ""
                 case "CreateCustomModel":
-                    model = client.call(DescribeModel(model_id=ids["modelId"]))
-                    ledger.versions[_source(model.description)].append(ids["modelId"])
+                    with contextlib.suppress(QianfanNotFoundError):  # it was discarded again
+                        model = client.call(DescribeModel(model_id=ids["modelId"]))
+                        ledger.versions[_source(model.description)].append(ids["modelId"])
     return ledger
 
 

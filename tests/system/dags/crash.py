@@ -55,6 +55,7 @@ for mode in ("sync", "deferrable"):
     for kind, more in {
         "train": {},
         "kept": {"cancel_on_kill": False},
+        "restarted": {"on_clear": "restart"},
         "limited": {"execution_timeout": timedelta(seconds=20), "retries": 0},
     }.items():
         with DAG(f"{kind}_{mode}", **DAG_ARGUMENTS):
