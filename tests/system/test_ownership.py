@@ -1,4 +1,4 @@
-"""A training is stopped by its owner's user only, and belongs to one attempt, whatever is paused meanwhile."""
+"""A training is stopped by its owner's user only, and belongs to one attempt, whatever is paused."""
 
 from __future__ import annotations
 
