@@ -24,6 +24,7 @@ from pydantic import (
 from airflow_qianfan.api.messages import explain, shown
 from airflow_qianfan.exceptions import QianfanConfigurationError
 
+CONSOLE = "https://console.bce.baidu.com"
 DEFAULT_ENDPOINT = "https://qianfan.baidubce.com"
 
 
@@ -156,6 +157,18 @@ class QianfanConfig(BaseModel):
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
             return host == "localhost"
+
+    def console_url(self, url: str) -> str:
+        """Return the address to show for a page of Baidu's console.
+
+        An emulator on this machine has pages of its own under the same paths, so that a link leads to what
+        was created there.
+
+        :param url: address of the page in Baidu's console.
+        """
+        if not self.is_local or not url.startswith(CONSOLE):
+            return url
+        return self.endpoint.rstrip("/") + url.removeprefix(CONSOLE)
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:

@@ -8,14 +8,11 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
 
 from airflow_qianfan.api.actions.base import Action, Page, Result
 
 if TYPE_CHECKING:
     from airflow_qianfan.api.client import QianfanClient
-
-CONSOLE = "https://console.bce.baidu.com"
 
 Recognition = Literal["name", "mark", "being new"]
 """How an object that a task has created is told from all others: by its unique name, by the mark in its
@@ -221,16 +218,3 @@ def timestamp(text: str | None) -> float | None:
         return datetime.fromisoformat(text or "").timestamp()
     except (ValueError, OverflowError):
         return None
-
-
-def console_url(endpoint: str, url: str) -> str:
-    """Return the address to show for a page of Baidu's console.
-
-    An emulator has pages of its own under the same paths, so that a link leads to what was created there.
-
-    :param endpoint: endpoint of the connection.
-    :param url: address of the page in Baidu's console.
-    """
-    host = urlsplit(endpoint).hostname or ""
-    is_local = host == "localhost" or host.startswith("127.") or host == "::1"
-    return endpoint.rstrip("/") + url.removeprefix(CONSOLE) if is_local and url.startswith(CONSOLE) else url

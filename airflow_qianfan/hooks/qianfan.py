@@ -162,10 +162,8 @@ class QianfanHook(BaseHook):
 
         :param url: address of the page in Baidu's console.
         """
-        from airflow_qianfan.api.objects import console_url
-
         try:
-            return console_url(self.client.endpoint, url)
+            return self.client.console_url(url)
         except AirflowException:
             # A link is not worth a task that is done.
             return url

@@ -20,7 +20,8 @@ from airflow_qianfan.api.actions.base import (
     RowList,
     read_json,
 )
-from airflow_qianfan.api.objects import CONSOLE, Recognition, RemoteObject, States
+from airflow_qianfan.api.config import CONSOLE
+from airflow_qianfan.api.objects import Recognition, RemoteObject, States
 from airflow_qianfan.exceptions import QianfanNotFoundError, QianfanRequestError
 
 if TYPE_CHECKING:

@@ -142,9 +142,7 @@ class PollerLease:
 
     def console_url(self, url: str) -> str:
         """Return the address to show for a page of Baidu's console."""
-        from airflow_qianfan.api.objects import console_url
-
-        return url if self._config is None else console_url(self._config.endpoint, url)
+        return url if self._config is None else self._config.console_url(url)
 
     @property
     def affordable_pause(self) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from airflow_qianfan.api.actions import load
-from airflow_qianfan.api.objects import CONSOLE, Phase, State, States, console_url, timestamp
+from airflow_qianfan.api.config import CONSOLE, QianfanConfig
+from airflow_qianfan.api.objects import Phase, State, States, timestamp
 
 STATES = States(
     active=("New", "Deploying"),
@@ -58,6 +59,10 @@ def test_only_what_exists_is_loaded(path):
         load(path)
 
 
+def config(endpoint: str) -> QianfanConfig:
+    return QianfanConfig(access_key_id="key", secret_access_key="secret", endpoint=endpoint)
+
+
 PAGE = f"{CONSOLE}/qianfan/train/sft/job-1/task-1/detail/traininglog"
 
 
@@ -69,14 +74,16 @@ PAGE = f"{CONSOLE}/qianfan/train/sft/job-1/task-1/detail/traininglog"
         ("http://localhost:8421/", PAGE.replace(CONSOLE, "http://localhost:8421")),
         ("http://[::1]:8421", PAGE.replace(CONSOLE, "http://[::1]:8421")),
         ("https://proxy.example.com", PAGE),
+        ("https://127.example.com", PAGE),
     ],
 )
 def test_page_of_an_emulator_is_its_own(endpoint, shown):
-    assert console_url(endpoint, PAGE) == shown
+    assert config(endpoint).console_url(PAGE) == shown
 
 
 def test_page_elsewhere_is_shown_as_it_is():
-    assert console_url("http://127.0.0.1:8421", "https://example.com/x") == "https://example.com/x"
+    page = "https://example.com/x"
+    assert config("http://127.0.0.1:8421").console_url(page) == page
 
 
 @pytest.mark.parametrize("text", [None, "", "soon", "0000-00-00T00:00:00Z", "2024-13-01"])

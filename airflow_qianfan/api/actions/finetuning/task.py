@@ -23,7 +23,8 @@ from airflow_qianfan.api.actions.base import (
 )
 from airflow_qianfan.api.actions.finetuning.job import ROUTE
 from airflow_qianfan.api.actions.values import Date, Number, ratio
-from airflow_qianfan.api.objects import CONSOLE, Phase, RemoteObject, States, timestamp
+from airflow_qianfan.api.config import CONSOLE
+from airflow_qianfan.api.objects import Phase, RemoteObject, States, timestamp
 
 if TYPE_CHECKING:
     from airflow_qianfan.api.client import QianfanClient
