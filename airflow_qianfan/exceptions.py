@@ -258,13 +258,13 @@ class QianfanTerminalStateError(QianfanError, AirflowFailException):
 class QianfanPollError(QianfanError):
     """The state could not be read, many times in a row. What was waited for goes on at the service."""
 
-    advice = "Run the task again when the service answers: waiting again costs nothing."
+    advice = "It goes on at Qianfan. Retry or clear the task when the service answers: it re-attaches."
 
 
 class QianfanPollRefusedError(QianfanPollError, AirflowFailException):
     """The state cannot be read: key, policy, connection or id are wrong. What was waited for goes on."""
 
-    advice = "Correct that and clear the task: waiting again costs nothing."
+    advice = "It goes on at Qianfan. Correct that and clear the task: it re-attaches."
 
 
 class QianfanWaitTimeoutError(QianfanError):
