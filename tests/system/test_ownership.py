@@ -63,26 +63,28 @@ def stops(ground: Ground) -> int:
     return sum(entry["action"] == "StopFineTuningTask" for entry in ground.slow.journal())
 
 
-def is_taken_over(ground: Ground, rows: list[Row], after: int) -> bool:
-    """Whether every training of these rows was polled again since."""
-    ledger = read_ledger(ground.slow)
-    wanted = {one for row in rows for one in ledger.of("trainings", row.dag_id, row.run_id)}
-    polled = {entry["ids"].get("taskId") for entry in ground.slow.journal()[after:]}
-    return wanted <= polled
+def triggerers(ground: Ground, rows: list[Row]) -> set[int | None]:
+    """Which triggerers the triggers of these rows are assigned to, by the ids of their jobs."""
+    jobs = [ground.task(row).get("triggerer_job") or {} for row in rows]
+    return {job.get("id") for job in jobs}
 
 
 @pytest.fixture(scope="module")
 def handed_over(ground: Ground) -> dict[str, Outcome]:
     """Pause a triggerer until another has taken over its triggers, and wake it up."""
     start_all(ground, HANDED_OVER)
+    ground.wait_until(lambda: None not in triggerers(ground, HANDED_OVER), "a triggerer has all triggers")
+    for row in HANDED_OVER:
+        with ground.row(row):
+            ground.wait_until(lambda row=row: "Waiting" in ground.log(row), f"{row} was polled")
+    former = triggerers(ground, HANDED_OVER)
     first = [psutil.Process(pid) for pid in ground.airflow.pids("triggerer")]
     first += [child for process in first for child in process.children(recursive=True)]
     for process in first:
         process.suspend()
-    before = len(ground.slow.journal())
     ground.airflow.start_component("triggerer")
     ground.wait_until(
-        lambda: is_taken_over(ground, HANDED_OVER, before), "another triggerer polls all trainings"
+        lambda: not triggerers(ground, HANDED_OVER) & {*former, None}, "another triggerer has taken over"
     )
     asked = stops(ground)
     for process in first:
