@@ -180,6 +180,23 @@ def test_where_stopping_fails_nothing_is_created(account: Account) -> None:
     assert account.active == [owned(task)] != [first]
 
 
+def test_a_job_that_was_deleted_while_a_create_in_it_was_in_doubt_is_replaced(account: Account) -> None:
+    task = training()
+    account.fail("CreateFineTuningTask", "lost_answer")
+    account.after = lambda action: (
+        account.fail("DescribeFineTuningTasks", "server_error", count=None)
+        if action == "CreateFineTuningTask"
+        else None
+    )
+    fails(task)
+    account.after = lambda action: None
+    account.emulator.clear_faults()
+    account.delete(owned(task, "qianfan_job"))
+    task.clear()
+    task.attempt()
+    assert account.active == [owned(task)]
+
+
 # ---------------------------------------------------------------------- changed requests
 
 

@@ -271,6 +271,9 @@ class Submission:
                 self._log.info("Attached to %s %s, which exists already.", what, found[0])
                 self.was_found = before is None
                 return found[0]
+        if isinstance(failure, QianfanNotFoundError):
+            # What it belonged to is gone, and it with that.
+            return None
         if failure is not None:
             # The last look-up decides, so the next attempt of this task has to look again.
             raise QianfanError(f"cannot tell whether {what} exists: {failure}") from failure
