@@ -1,11 +1,13 @@
-"""A simulation of the planned looks over thousands of synthetic trainings, against a look every 30 s.
+"""A simulation of the planned polls over thousands of synthetic trainings, against a poll every 30 s.
 
 A training's progress is shown in whole percents while it runs; before that it queues, without progress. A
-look costs one call; the delay is the time from the end of the training to the look that sees it.
+poll costs one call; the delay is the time from the end of the training to the poll that sees it. How many
+trainings wait in one poller decides how much of the plan is needed.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 from bisect import bisect
@@ -13,11 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from airflow_qianfan.emulator.training import WAITING_SHARE
-from airflow_qianfan.triggers.plan import next_pause
+from airflow_qianfan.settings import DEFAULTS
+from airflow_qianfan.triggers.base.plan import next_pause
 from benchmarks.report import Goal, Section, Table, show
 from benchmarks.trainings import shape
 
 SHORTEST, LONGEST = 30.0, 600.0
+BUDGET = DEFAULTS["polls_per_second"]
+FEW, MANY, MOST = 50, 1000, 10_000
 COUNT = 2000
 HOUR = 3600.0
 SEED = 20
@@ -118,8 +123,12 @@ def _kinds(length: Callable[[random.Random], float]) -> dict[str, Callable[[rand
     }
 
 
-def planned(run: Run, rng: random.Random) -> tuple[int, float]:
-    """Return how many looks the triggers' plan takes, and how late the end is seen."""
+def planned(run: Run, rng: random.Random, waiting: float = math.inf) -> tuple[int, float]:
+    """Return how many polls the triggers take, and how late the end is seen.
+
+    :param waiting: how many trainings wait in the poller; so many that the plan alone decides where infinite.
+    """
+    longest = max(SHORTEST, waiting / BUDGET)
     age, calls, speed = rng.uniform(0, SHORTEST), 1, 0.0
     last: tuple[float, float] | None = None
     while age < run.end:
@@ -128,6 +137,7 @@ def planned(run: Run, rng: random.Random) -> tuple[int, float]:
             speed = 0.0 if last is None else (progress - last[1]) / (age - last[0])
             last = (age, progress)
         pause = next_pause(age, progress, SHORTEST, LONGEST, speed=speed if progress is not None else 0.0)
+        pause = min(pause, longest)
         # Long pauses end at whole seconds.
         age = float(round(age + pause * rng.uniform(0.9, 1.1)))
         calls += 1
@@ -135,9 +145,9 @@ def planned(run: Run, rng: random.Random) -> tuple[int, float]:
 
 
 def fixed(run: Run, rng: random.Random) -> tuple[int, float]:
-    """Return the same for a look every 30 s."""
-    looks = int((run.end - (first := rng.uniform(0, SHORTEST))) // SHORTEST) + 1
-    return looks + 1, first + looks * SHORTEST - run.end
+    """Return the same for a poll every 30 s."""
+    polls = int((run.end - (first := rng.uniform(0, SHORTEST))) // SHORTEST) + 1
+    return polls + 1, first + polls * SHORTEST - run.end
 
 
 @dataclass(frozen=True)
@@ -154,13 +164,13 @@ class Outcome:
     @classmethod
     def of(cls, runs: list[Run], rng: random.Random) -> Outcome:
         """Simulate."""
-        looks = [planned(run, rng) for run in runs]
+        polls = [planned(run, rng, MOST) for run in runs]
         others = [fixed(run, rng) for run in runs]
-        delays = [delay for _, delay in looks]
+        delays = [delay for _, delay in polls]
         return cls(
-            statistics.median(calls for calls, _ in looks),
+            statistics.median(calls for calls, _ in polls),
             statistics.median(calls for calls, _ in others),
-            sum(calls for calls, _ in others) / sum(calls for calls, _ in looks),
+            sum(calls for calls, _ in others) / sum(calls for calls, _ in polls),
             statistics.median(delays),
             statistics.median(delay for _, delay in others),
             statistics.quantiles(delays, n=20)[-1],
@@ -204,13 +214,80 @@ def _meets(outcome: Outcome) -> bool:
     return outcome.fewer >= 5 and outcome.delay <= outcome.fixed_delay + 0.5
 
 
+@dataclass(frozen=True)
+class Load:
+    """How one kind of training is polled while so many of it wait: requests per second, and median delays."""
+
+    delay: float
+    fixed_delay: float
+    rate: float
+    planned_rate: float
+
+    @classmethod
+    def of(cls, runs: list[Run], waiting: int, rng: random.Random) -> Load:
+        """Simulate; each training that ends is followed by another."""
+        seconds = sum(run.end for run in runs)
+        polls = [planned(run, rng, waiting) for run in runs]
+        return cls(
+            statistics.median(delay for _, delay in polls),
+            statistics.median(fixed(run, rng)[1] for run in runs),
+            waiting * sum(calls for calls, _ in polls) / seconds,
+            waiting * sum(planned(run, rng)[0] for run in runs) / seconds,
+        )
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether ends are seen as with a fixed schedule, within what the medians of two samples differ by."""
+        return self.delay <= self.fixed_delay + 1
+
+    @property
+    def is_within_budget(self) -> bool:
+        """Whether there are no more requests than the budget or the plan allows, whichever is more."""
+        return self.rate <= 1.02 * max(BUDGET, self.planned_rate)
+
+
+def _loads() -> tuple[Table, Goal]:
+    rng = random.Random(SEED)
+    rows, loads = [], []
+    for name, make in _kinds(_three_hours).items():
+        runs = [make(rng) for _ in range(COUNT)]
+        few, many, most = (Load.of(runs, waiting, rng) for waiting in (FEW, MANY, MOST))
+        loads.append((few, many))
+        delays = (f"{delay:.0f} s" for delay in (few.fixed_delay, few.delay, many.delay, most.delay))
+        rates = (f"{rate:.1f}" for rate in (few.rate, many.rate, most.rate))
+        rows.append((name, *delays, *rates))
+    table = Table(
+        "Three hours, by how many wait",
+        (
+            "training",
+            "median delay, fixed",
+            *(f"{waiting:,} wait" for waiting in (FEW, MANY, MOST)),
+            *(f"requests/s, {waiting:,} wait" for waiting in (FEW, MANY, MOST)),
+        ),
+        rows,
+        f"The pause is the planned one, but no longer than {SHORTEST:.0f} s or what polls all that wait "
+        f"{BUDGET:g} times a second in all. No list is used.",
+    )
+    prompt, within = (
+        sum(test)
+        for test in zip(*((few.is_prompt, many.is_within_budget) for few, many in loads), strict=True)
+    )
+    goal = Goal(
+        f"{FEW} waiting: the median delay of every kind is that of fixed 30 s; {MANY:,} waiting: requests "
+        "within the budget or the plan, whichever is more",
+        f"{prompt} and {within} of {len(loads)} kinds",
+        prompt == within == len(loads),
+    )
+    return table, goal
+
+
 def run() -> Section:
     """Simulate."""
     hours, outcomes = _table("Three hours", _three_hours)
     mixed, _ = _table("Ten minutes to three days", _minutes_to_days)
     mixed.notes = (
-        f"{COUNT:,} trainings of each kind; at least {SHORTEST:.0f} s and at most {LONGEST:.0f} s between "
-        "two looks, which are the defaults. The fixed schedule looks every 30 s."
+        f"{COUNT:,} trainings of each kind, while {MOST:,} wait; at least {SHORTEST:.0f} s and at most "
+        f"{LONGEST:.0f} s between two polls, which are the defaults. The fixed schedule polls every 30 s."
     )
     chosen = {name: outcomes[name] for name in ("even", "recorded: plateaus, slow end")}
     figures = ", ".join(
@@ -229,9 +306,10 @@ def run() -> Section:
         "median delay as with fixed 30 s",
         figures,
         all(_meets(one) for one in chosen.values()),
-        "looks that come rarer near an end that shows itself only in the last percents would find it later",
+        "polls that come rarer near an end that shows itself only in the last percents would find it later",
     )
-    return Section("Planned looks", [hours, mixed], [goal])
+    loads, load_goal = _loads()
+    return Section("Planned polls", [hours, mixed, loads], [goal, load_goal])
 
 
 if __name__ == "__main__":
