@@ -285,7 +285,8 @@ class Submission:
         """Store that a Create is about to be sent; Airflow refuses where a later attempt has begun."""
         record = self.record or transitions.new(self._run, self.digest)
         before = record.before
-        if before is None:
+        if before is None or not self._owns_parent:
+            # Others may have created something since a Create before this one, which took no effect.
             before = self._read(self.creation.existing, LOOKUPS if self._owns_parent else FEW_LOOKUPS)
         self._write(transitions.announced(record, before, self.creation.parent_id))
         return self.record or record
