@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -58,6 +59,7 @@ class Account:
         self.passed = 0.0
         self.before: Callable[[str], None] = lambda action: None
         self.after: Callable[[str], None] = lambda action: None
+        self.before_async: Callable[[], Awaitable[Any]] = lambda: asyncio.sleep(0)
 
     def patch(self, patch: Any) -> None:
         """Lead all clients of this process here.
@@ -66,6 +68,7 @@ class Account:
         """
 
         async def handle_async(transport: Any, request: httpx.Request) -> httpx.Response:
+            await self.before_async()
             return self.answer(request)
 
         patch.setattr(httpx.HTTPTransport, "handle_request", lambda transport, request: self.answer(request))
@@ -103,8 +106,7 @@ class Account:
         self.emulator.advance(seconds)
 
     def fail(self, action: str, kind: str, **options: Any) -> None:
-        """Order a fault for the next call of an Action; see "
-        ":class:`airflow_qianfan.emulator.faults.Fault`."""
+        """Order a fault for the next call of an Action; see :meth:`QianfanEmulator.fail_next`."""
         self.emulator.fail_next(action, kind=kind, **options)
 
     # What a test needs to be there, made by nobody who is tested.

@@ -154,8 +154,7 @@ class AirflowTask:
         return self.resume(final_event(found)) if found.state.is_final else None
 
     def mark(self, state: str) -> bool:
-        """Mark it as failed or successful while it is deferred; return whether its trigger's stop "
-        "succeeded."""
+        """Mark it as failed or successful while it is deferred; return whether it was stopped."""
         target, self.deferred, self.state = self.target, None, state
         if target.kind.stop(target.object_id) is None:
             return False

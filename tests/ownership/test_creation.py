@@ -10,12 +10,14 @@ from tasks import AirflowTask, model_set, shared_training, training, version
 
 from airflow_qianfan.exceptions import (
     QianfanAlreadyExistsError,
+    QianfanAmbiguousCreateError,
     QianfanError,
     QianfanExecutionTimeoutError,
     QianfanPollError,
     QianfanQuotaError,
     QianfanRequestError,
 )
+from airflow_qianfan.operators.base.submission import LOOKUPS
 
 
 def fails(task: AirflowTask, error: type[Exception] = QianfanError, **event: Any) -> Any:
@@ -102,6 +104,59 @@ def test_in_a_sweep_a_refused_training_does_not_take_a_siblings(
     assert len(account.active) == 2
 
 
+@pytest.mark.parametrize("first", ["throttle", "reset"])
+def test_what_a_sibling_creates_between_two_creates_is_not_taken(account: Account, first: str) -> None:
+    job = account.make_job()
+    task, sibling = shared_training(job), shared_training(job, map_index=1)
+    account.fail("CreateFineTuningTask", first)
+
+    def train(action: str) -> None:
+        """The sibling creates its own after the first Create of the task; the second has no effect either."""
+        if len(account.sent("CreateFineTuningTask")) == 1 and action == "DescribeFineTuningTasks":
+            account.before = lambda action: None
+            account.advance(60)
+            sibling.attempt()
+            account.fail("CreateFineTuningTask", "reset")
+
+    if first == "throttle":
+        account.before = train
+    else:
+        looks = len(LOOKUPS)
+
+        def train_after_the_look(action: str) -> None:
+            nonlocal looks
+            if len(account.sent("CreateFineTuningTask")) == 1 and action == "DescribeFineTuningTasks":
+                looks -= 1
+                if looks < 0:
+                    train(action)
+
+        account.before = train_after_the_look
+    task.attempt()
+    assert owned(task) != owned(sibling)
+    assert len(account.active) == 2
+
+
+def test_where_ours_was_stopped_in_doubt_a_siblings_is_not_taken_for_it(account: Account) -> None:
+    task = shared_training(account.make_job())
+    assert task.store is not None
+    account.fail("CreateFineTuningTask", "lost_answer")
+    account.after = lambda action: (
+        account.fail("DescribeFineTuningTasks", "server_error", count=None)
+        if action == "CreateFineTuningTask"
+        else None
+    )
+    fails(task)
+    account.after = lambda action: None
+    account.emulator.clear_faults()
+    account.stop(account.ids("task")[0])
+    strangers = account.make_task(account.ids("job")[0])
+    account.advance(60)
+    task.clear()
+    error = fails(task, QianfanAmbiguousCreateError)
+    assert all(found in str(error) for found in account.ids("task"))
+    assert account.active == [strangers]
+
+
 # ---------------------------------------------------------------------- deaths on the last attempt
 
 
@@ -178,6 +233,23 @@ def test_where_stopping_fails_nothing_is_created(account: Account) -> None:
     account.emulator.clear_faults()
     task.attempt()
     assert account.active == [owned(task)] != [first]
+
+
+def test_a_job_that_was_deleted_while_a_create_in_it_was_in_doubt_is_replaced(account: Account) -> None:
+    task = training()
+    account.fail("CreateFineTuningTask", "lost_answer")
+    account.after = lambda action: (
+        account.fail("DescribeFineTuningTasks", "server_error", count=None)
+        if action == "CreateFineTuningTask"
+        else None
+    )
+    fails(task)
+    account.after = lambda action: None
+    account.emulator.clear_faults()
+    account.delete(owned(task, "qianfan_job"))
+    task.clear()
+    task.attempt()
+    assert account.active == [owned(task)]
 
 
 # ---------------------------------------------------------------------- changed requests

@@ -147,7 +147,9 @@ class Creation:
         from airflow_qianfan.api.objects import Phase
 
         if before is not None:
-            return [row.object_id for row in new if row.state.phase is not Phase.STOPPED]
+            # In a job of our own what was stopped was undone. In another it may be ours, beside a stranger's.
+            undone = Phase.STOPPED if self.owns_parent else None
+            return [row.object_id for row in new if row.state.phase is not undone]
         found = [row.object_id for row in new if _is_usable(row)]
         if found and not self.owns_parent:
             raise QianfanAmbiguousCreateError(

@@ -271,6 +271,9 @@ class Submission:
                 self._log.info("Attached to %s %s, which exists already.", what, found[0])
                 self.was_found = before is None
                 return found[0]
+        if isinstance(failure, QianfanNotFoundError):
+            # What it belonged to is gone, and it with that.
+            return None
         if failure is not None:
             # The last look-up decides, so the next attempt of this task has to look again.
             raise QianfanError(f"cannot tell whether {what} exists: {failure}") from failure
@@ -291,7 +294,8 @@ class Submission:
         """Store that a Create is about to be sent; Airflow refuses where a later attempt has begun."""
         record = self.record or transitions.new(self._run, self.digest)
         before = record.before
-        if before is None:
+        if before is None or not self._owns_parent:
+            # Others may have created something since a Create before this one, which took no effect.
             before = self._read(self.creation.existing, LOOKUPS if self._owns_parent else FEW_LOOKUPS)
         self._write(transitions.announced(record, before, self.creation.parent_id))
         return self.record or record

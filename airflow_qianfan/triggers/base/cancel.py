@@ -217,7 +217,8 @@ async def _stop_if_user_ended_task(
     hook: QianfanHook, target: Target, ti: Any, log: Logger, seconds: float
 ) -> None:
     try:
-        state = await aget_task_state(ti)
+        async with asyncio.timeout(seconds):
+            state = await aget_task_state(ti)
     except Exception as error:
         log.error(
             "%s goes on: Airflow cancelled its trigger, but does not tell whether a user ended the task "
