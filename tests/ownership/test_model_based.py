@@ -23,7 +23,7 @@ from airflow_qianfan.exceptions import (
     QianfanError,
 )
 
-EXAMPLES = 60 * int(os.environ.get("QIANFAN_FUZZ") or 1)
+EXAMPLES = 100 * int(os.environ.get("QIANFAN_FUZZ") or 1)
 LAG = 20.0
 """How old stale reads are, in seconds; less than ``settle_seconds``."""
 
@@ -160,7 +160,7 @@ class Ownership(RuleBasedStateMachine):
         if failures := data.draw(st.sampled_from([0, 0, 0, 1, 2, 3]), "failures of stop"):
             self.account.fail("StopFineTuningTask", "server_error", count=failures)
         if data.draw(st.booleans(), "dies"):
-            self.points_left = data.draw(st.integers(0, 30), "points")
+            self.points_left = data.draw(st.integers(0, 12), "points")
 
     def act(self, number: int, what: Any) -> BaseException | None:
         """Let a process of a task work, and tell how it ended."""
