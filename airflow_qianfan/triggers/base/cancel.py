@@ -82,13 +82,14 @@ def insistent_stop_steps(target: Target, *, pause: float = PAUSE) -> Steps:
     Unlike with :func:`stop_steps`, errors that may pass are tolerated; whoever runs the steps sets the limit.
 
     :param target: what to stop.
-    :param pause: seconds between two tries.
+    :param pause: seconds between two tries; more where the service asks for more.
     :raises QianfanError: an error that will not pass.
     """
     request = target.kind.stop(target.object_id)
     if request is None:
         raise ValueError(f"the service cannot stop a {target.kind.noun}")
     while True:
+        asked = 0.0
         for step in (request, target.request()):
             try:
                 found = yield step
@@ -96,12 +97,13 @@ def insistent_stop_steps(target: Target, *, pause: float = PAUSE) -> Steps:
                 if not (error.transient or isinstance(error, REFUSALS)):
                     raise
                 if isinstance(error, QianfanAPIError) and error.retry_after:
-                    pause = max(pause, error.retry_after)
+                    asked = error.retry_after
+                    break
             else:
                 if step is not request and found.state.is_final:
                     last: RemoteObject = found
                     return last
-        yield pause
+        yield max(pause, asked)
 
 
 def run_steps(steps: Steps, hook: QianfanHook, *, seconds: float) -> RemoteObject:
