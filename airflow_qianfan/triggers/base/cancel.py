@@ -205,7 +205,7 @@ async def stop_if_user_ended_task(
     :param target: what to stop.
     :param ti: the task instance that waited for it.
     :param log: the log of the Airflow task.
-    :param seconds: how long to try.
+    :param seconds: how long to ask and to try, in total.
     """
     stopping = asyncio.create_task(_stop_if_user_ended_task(hook, target, ti, log, seconds))
     _STOPPING.add(stopping)
@@ -218,12 +218,14 @@ async def stop_if_user_ended_task(
 async def _stop_if_user_ended_task(
     hook: QianfanHook, target: Target, ti: Any, log: Logger, seconds: float
 ) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
     try:
-        state = await aget_task_state(ti)
+        async with asyncio.timeout_at(deadline):
+            state = await aget_task_state(ti)
     except Exception as error:
         log.error(
-            "%s goes on: Airflow cancelled its trigger, but does not tell whether a user ended the task "
-            "(%s). "
+            "%s goes on: Airflow cancelled its trigger, but does not tell whether a user ended the task (%s). "
             "If so, stop it in the console.",
             target.label,
             type(error).__name__,
@@ -231,7 +233,7 @@ async def _stop_if_user_ended_task(
         return
     if state in _ENDED:
         why = f"a user ended the Airflow task that waited for it: it is {state}"
-        await astop_object(hook, target, why, log, seconds=seconds)
+        await astop_object(hook, target, why, log, seconds=round(deadline - loop.time(), 1))
     else:
         log.info(
             "%s goes on: its task is %s, so another triggerer or attempt takes over.", target.label, state
