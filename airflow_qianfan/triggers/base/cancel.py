@@ -225,8 +225,8 @@ async def _stop_if_user_ended_task(
             state = await aget_task_state(ti)
     except Exception as error:
         log.error(
-            "%s goes on: Airflow cancelled its trigger, but does not tell whether a user ended the task (%s). "
-            "If so, stop it in the console.",
+            "%s goes on: Airflow cancelled its trigger, but does not tell whether a user ended the task "
+            "(%s). If so, stop it in the console.",
             target.label,
             type(error).__name__,
         )
