@@ -82,13 +82,14 @@ def insistent_stop_steps(target: Target, *, pause: float = PAUSE) -> Steps:
     Unlike with :func:`stop_steps`, errors that may pass are tolerated; whoever runs the steps sets the limit.
 
     :param target: what to stop.
-    :param pause: seconds between two tries.
+    :param pause: seconds between two tries; more where the service asks for more.
     :raises QianfanError: an error that will not pass.
     """
     request = target.kind.stop(target.object_id)
     if request is None:
         raise ValueError(f"the service cannot stop a {target.kind.noun}")
     while True:
+        asked = 0.0
         for step in (request, target.request()):
             try:
                 found = yield step
@@ -96,12 +97,13 @@ def insistent_stop_steps(target: Target, *, pause: float = PAUSE) -> Steps:
                 if not (error.transient or isinstance(error, REFUSALS)):
                     raise
                 if isinstance(error, QianfanAPIError) and error.retry_after:
-                    pause = max(pause, error.retry_after)
+                    asked = error.retry_after
+                    break
             else:
                 if step is not request and found.state.is_final:
                     last: RemoteObject = found
                     return last
-        yield pause
+        yield max(pause, asked)
 
 
 def run_steps(steps: Steps, hook: QianfanHook, *, seconds: float) -> RemoteObject:
@@ -203,7 +205,7 @@ async def stop_if_user_ended_task(
     :param target: what to stop.
     :param ti: the task instance that waited for it.
     :param log: the log of the Airflow task.
-    :param seconds: how long to try.
+    :param seconds: how long to ask and to try, in total.
     """
     stopping = asyncio.create_task(_stop_if_user_ended_task(hook, target, ti, log, seconds))
     _STOPPING.add(stopping)
@@ -217,13 +219,13 @@ async def _stop_if_user_ended_task(
     hook: QianfanHook, target: Target, ti: Any, log: Logger, seconds: float
 ) -> None:
     try:
+        # A busy Airflow answers late, and the stop needs its time after that.
         async with asyncio.timeout(seconds):
             state = await aget_task_state(ti)
     except Exception as error:
         log.error(
             "%s goes on: Airflow cancelled its trigger, but does not tell whether a user ended the task "
-            "(%s). "
-            "If so, stop it in the console.",
+            "(%s). If so, stop it in the console.",
             target.label,
             type(error).__name__,
         )

@@ -150,8 +150,9 @@ class Poller:
 
     @property
     def load(self) -> int:
-        """How many requests poll all that wait once: a list is one for all its rows."""
-        return self._waiting - self._shared
+        """How many requests poll all that wait once: a list is one for all its rows, while it can be read."""
+        unlisted = sum(len(self._groups[key]) - 1 for key in self._paused_lists if self._is_paused(key))
+        return self._waiting - self._shared + unlisted
 
     async def aclose(self) -> None:
         """Stop, and close the connections."""

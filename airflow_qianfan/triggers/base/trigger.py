@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_qianfan.triggers.base.registry import PollerLease
 
 ON_KILL_TIMEOUT = 30.0
-"""Seconds for stopping an object."""
+"""Seconds for asking Airflow why the trigger was cancelled, and for stopping the object."""
 
 
 class QianfanTrigger(BaseTrigger):

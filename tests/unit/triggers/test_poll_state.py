@@ -85,13 +85,33 @@ def test_polls_are_planned_from_progress_and_age(clock, age, progress, low, high
     """An hour's training; without progress, the age of the waiting decides."""
     state = state_of(FineTuningTask, poll_interval=10.0, started=clock.time() - age)
     state.record(FineTuningTask(task_id="task-1", run_status="Running", run_progress=progress))
-    assert low * 0.89 <= state.pause() <= high * 1.11
+    assert low * 0.89 <= state.pause(affordable=3600.0) <= high * 1.11
+
+
+@pytest.mark.parametrize(
+    ("affordable", "low", "high"),
+    [(0.0, 30, 30), (29.0, 30, 30), (100.0, 100, 100), (500.0, 180, 180)],
+    ids=["alone", "few", "many", "more than the plan asks for"],
+)
+def test_the_plan_saves_polls_only_where_there_are_too_many(clock, affordable, low, high):
+    """The plan is to wait for 180 s after an hour's training has gone on for six minutes."""
+    state = state_of(FineTuningTask, poll_interval=30.0, started=clock.time() - 360)
+    state.record(FineTuningTask(task_id="task-1", run_status="Running", run_progress="10%"))
+    assert all(low * 0.88 <= state.pause(affordable) <= high * 1.12 for _ in range(50))
+
+
+def test_a_load_that_falls_shortens_the_pause_without_another_answer(clock):
+    state = state_of(FineTuningTask, poll_interval=30.0, started=clock.time() - 1e5)
+    state.record(FineTuningTask(task_id="task-1", run_status="Running"))
+    assert state.pause(affordable=1000.0) >= 500
+    assert state.pause(affordable=100.0) <= 112
+    assert state.pause() <= 34
 
 
 def test_polls_come_at_most_the_longest_pause_apart(clock):
     state = state_of(poll_interval=10.0, max_poll_interval=120.0, started=clock.time() - 1e6)
     state.record(CREATING)
-    assert all(107 <= state.pause() <= 133 for _ in range(50))
+    assert all(107 <= state.pause(affordable=3600.0) <= 133 for _ in range(50))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +123,8 @@ def test_failures_double_the_interval_up_to_a_cap(clock, poll_interval, expected
     pauses = []
     for _ in expected:
         state.record_failure(BUSY)
-        pauses.append(state.pause())
+        # However few wait: a service in trouble is spared.
+        pauses.append(state.pause(affordable=0.0))
     assert pauses == [pytest.approx(seconds, rel=0.12) for seconds in expected]
 
 

@@ -159,6 +159,28 @@ async def test_a_list_that_could_not_be_read_is_tried_again_later(qianfan):
     assert LIST_PAUSE <= again - failed <= LIST_PAUSE + 60
 
 
+async def test_a_list_is_one_request_for_all_its_rows_while_it_can_be_read(qianfan, clock, make_poller):
+    """What polls all that wait decides how often each can be polled."""
+    tasks_of_a_job(qianfan, 5)
+    poller = make_poller()
+    assert poller.load == 0
+    polls = [poller.poll(member(n), 30, 1000) for n in range(5)]
+    polls += [poller.poll(member(n, f"job-{n}"), 30, 1000) for n in (7, 8)]
+    assert poller.load == 3
+    qianfan.fail(server_error(), action=LIST)
+    await qianfan.until(lambda: qianfan.count(LIST) == 1)
+    await asyncio.sleep(1)
+    assert poller.load == 7
+    await asyncio.sleep(LIST_PAUSE)
+    assert poller.load == 3
+    for left, poll in enumerate(polls[:5]):
+        poller.forget(poll)
+        assert poller.load == 2 + (left < 4)
+    for poll in polls[5:]:
+        poller.forget(poll)
+    assert poller.load == 0
+
+
 async def test_an_object_that_moves_to_another_list_while_it_waits_is_answered_all_the_same(
     qianfan, make_poller
 ):

@@ -38,6 +38,7 @@ from airflow_qianfan.api.actions.finetuning import FineTuningTask
 from airflow_qianfan.api.objects import Phase
 from airflow_qianfan.exceptions import QianfanPollError, QianfanPollRefusedError
 from airflow_qianfan.hooks.qianfan import QianfanHook
+from airflow_qianfan.triggers.base.poller import Poller
 from airflow_qianfan.triggers.base.polling import (
     LAST_POLL,
     MAX_REFUSED,
@@ -143,7 +144,14 @@ async def test_the_first_polls_of_many_triggers_are_spread(qianfan, clock):
     assert all(any(low <= seconds < low + 25 for seconds in times) for low in (0, 25, 50, 75))
 
 
-async def test_a_training_of_three_hours_takes_few_polls_and_its_end_is_seen_soon(qianfan, clock):
+@pytest.mark.parametrize(
+    ("others", "fewest", "most", "late"), [(0, 330, 400, 35), (1500, 10, 60, 35)], ids=["alone", "in a crowd"]
+)
+async def test_the_load_decides_how_often_a_training_of_three_hours_is_polled(
+    qianfan, clock, monkeypatch, others, fewest, most, late
+):
+    """Alone it is polled at ``poll_interval``; in a crowd few polls suffice to see its end soon."""
+    monkeypatch.setattr(Poller, "load", property(lambda poller: others))
     length, start = 3 * 3600.0, clock.monotonic()
     remote = qianfan.add(FineTuningTask, "task-1", "Running", parent_id="job-1")
 
@@ -157,8 +165,29 @@ async def test_a_training_of_three_hours_takes_few_polls_and_its_end_is_seen_soo
     training = asyncio.create_task(train())
     await event_of(task_trigger())
     await training
-    assert len(qianfan.calls) <= 60
-    assert clock.monotonic() - start <= length + 35
+    assert fewest <= len(qianfan.calls) <= most
+    assert clock.monotonic() - start <= length + late
+
+
+@pytest.mark.parametrize(("number", "pause"), [(1, 30), (3, 30), (20, 200), (90, 600)])
+async def test_all_that_wait_share_the_budget_of_polls_per_second(qianfan, clock, monkeypatch, number, pause):
+    """They show no progress, and have waited for days: the plan alone would poll every ten minutes."""
+    monkeypatch.setenv("AIRFLOW__QIANFAN__POLLS_PER_SECOND", "0.1")
+    old = clock.time() - 3 * 86_400
+    waiting = [again(trigger) for trigger in models(qianfan, number, started=old)]
+    async with running(waiting):
+        await asyncio.sleep(1200)
+        before = len(qianfan.calls)
+        await asyncio.sleep(1800)
+    assert len(qianfan.calls) - before == pytest.approx(number * 1800 / pause, rel=0.15)
+
+
+def test_a_wait_on_a_worker_polls_at_the_shortest_pause(qianfan, clock):
+    """However old the waiting is: a worker waits for one object alone."""
+    qianfan.add(FineTuningTask, "task-1", "Running", parent_id="job-1")
+    settings = PollSettings(poll_interval=30.0, started=clock.time() - 86_400, deadline=clock.time() + 3600)
+    wait_on_worker(QianfanHook(), Target(FineTuningTask, "task-1"), settings, logging.getLogger("test"))
+    assert 110 <= len(qianfan.calls) <= 130
 
 
 # What goes wrong on the way
@@ -316,7 +345,7 @@ async def test_the_event_comes_soon_after_the_deadline_whatever_holds_up_the_las
     elif trouble == "silence":
         qianfan.fail(throttled(600), times=math.inf)
     else:
-        connect(monkeypatch, extra={"max_qps": 0.001})
+        connect(monkeypatch, extra={"max_qps": 0.01})
     deadline = clock.time() + 30
     waiting = models(qianfan, 30, deadline=deadline, poll_interval=1.0)
     events = await asyncio.gather(*map(event_of, waiting))
@@ -361,6 +390,11 @@ async def test_secrets_appear_nowhere(qianfan, monkeypatch, capsys, caplog):
         caplog.set_level(logging.DEBUG, name or None)
     qianfan.add(FineTuningTask, "task-1", "Done", parent_id="job-1")
     trigger = task_trigger(cancel_on_kill=True, max_poll_failures=1)
+
+    async def failed(ti: Any) -> str:
+        return "failed"
+
+    monkeypatch.setattr("airflow_qianfan.triggers.base.cancel.aget_task_state", failed)
     seen: list[Any] = [repr(trigger), str(trigger), trigger.serialize(), vars(trigger)]
     echo = f"no: {SECRET} {TOKEN}"
     numeric = {"error_code": 336100, "error_msg": echo}
@@ -382,6 +416,7 @@ async def test_secrets_appear_nowhere(qianfan, monkeypatch, capsys, caplog):
     text = f"{seen} {out} {err} {caplog.text}"
     assert "AccessDenied" in text
     assert "Done" in text
+    assert "Stopping fine-tuning task task-1, since" in text
     for secret in (SECRET, TOKEN, "bce-auth-v1"):
         assert secret not in text
 
