@@ -102,11 +102,6 @@ class Submission:
         self._memory = Memory(context, kind.record_key)
         self.creation = self._creation("identity")
 
-    @property
-    def digest(self) -> str:
-        """A digest of the request."""
-        return self.creation.digest
-
     def _creation(self, identity: str) -> Creation:
         origin = Origin.of(self._context, identity)
         request = self._build(origin)
@@ -134,7 +129,7 @@ class Submission:
     def _read_record(self) -> Record:
         record = self._memory.read()
         if record is None:
-            record = transitions.new(self._run, self.digest)
+            record = transitions.new(self._run, self.creation.digest)
             if not self._memory.exists:
                 ti: Any = self._context["ti"]
                 record = transitions.unstored(
@@ -168,7 +163,7 @@ class Submission:
         verdict = transitions.judge(
             record,
             self._run,
-            self.digest,
+            self.creation.digest,
             phase,
             self._on_clear,
             has_own_name=self.creation.has_own_name,
@@ -208,8 +203,8 @@ class Submission:
             )
 
     def _start_anew(self, record: Record, *, keep_identity: bool = True) -> None:
-        fresh = transitions.new(self._run, self.digest)
-        if keep_identity and record.digest == self.digest:
+        fresh = transitions.new(self._run, self.creation.digest)
+        if keep_identity and record.digest == self.creation.digest:
             # What was looked for in vain, or never sent, may be sent under the same identity.
             fresh = transitions.again(fresh, record)
         elif not self._memory.exists:
@@ -292,7 +287,7 @@ class Submission:
 
     def _announce(self) -> Record:
         """Store that a Create is about to be sent; Airflow refuses where a later attempt has begun."""
-        record = self.record or transitions.new(self._run, self.digest)
+        record = self.record or transitions.new(self._run, self.creation.digest)
         before = record.before
         if before is None or not self._owns_parent:
             # Others may have created something since a Create before this one, which took no effect.

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_qianfan.triggers.base.trigger import QianfanTrigger
 
 
-WORKER_STOP_SECONDS = 4.0
+WORKER_STOP_SECONDS = 3.0
 """Seconds for stopping on a worker whose task was ended; Airflow kills its process after 5."""
 
 

@@ -38,6 +38,10 @@ PAUSE = 0.5
 ASK_SECONDS = 1.5
 """How long to wait for Airflow's answer; it kills the process 5 s after the signal."""
 
+TRIGGERER_ASK_SECONDS = 120.0
+"""How long to wait for Airflow's answer in a triggerer: its first one takes up to half a minute, since the part
+of the triggerer that answers is loaded by then only."""
+
 REFUSALS = (QianfanOperationFailedError, QianfanRequestError)
 """What the service may answer for an object that has ended. Which is not documented: its state decides."""
 
@@ -205,7 +209,7 @@ async def stop_if_user_ended_task(
     :param target: what to stop.
     :param ti: the task instance that waited for it.
     :param log: the log of the Airflow task.
-    :param seconds: how long to ask and to try, in total.
+    :param seconds: how long to try, once Airflow has answered.
     """
     stopping = asyncio.create_task(_stop_if_user_ended_task(hook, target, ti, log, seconds))
     _STOPPING.add(stopping)
@@ -219,8 +223,7 @@ async def _stop_if_user_ended_task(
     hook: QianfanHook, target: Target, ti: Any, log: Logger, seconds: float
 ) -> None:
     try:
-        # A busy Airflow answers late, and the stop needs its time after that.
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(TRIGGERER_ASK_SECONDS):
             state = await aget_task_state(ti)
     except Exception as error:
         log.error(
