@@ -373,7 +373,7 @@ class Submission:
             return None
         # The name may be taken by a request of ours that nobody heard of.
         found = self._look_up(None, creation.parent_id, LOOKUPS if was_lost else LOOKUPS[:1])
-        if found is not None or isinstance(error, QianfanAlreadyExistsError):
+        if found is not None:
             return found
         # Under which code the service refuses a duplicate is not documented.
         if others := creation.same_name():

@@ -39,8 +39,8 @@ ASK_SECONDS = 1.5
 """How long to wait for Airflow's answer; it kills the process 5 s after the signal."""
 
 TRIGGERER_ASK_SECONDS = 120.0
-"""How long to wait for Airflow's answer in a triggerer. The first one may take half a minute, since what answers
-is loaded only then."""
+"""How long to wait for Airflow's answer in a triggerer. The first one may take half a minute, since the part
+that answers is loaded only then."""
 
 REFUSALS = (QianfanOperationFailedError, QianfanRequestError)
 """What the service may answer for an object that has ended. Which is not documented: its state decides."""
