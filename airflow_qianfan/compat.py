@@ -86,8 +86,7 @@ class AttemptReplaced(Exception):
     @classmethod
     @contextmanager
     def told_by_airflow(cls) -> Iterator[None]:
-        """Raise this where Airflow answers that the attempt does not exist any more, and on no other "
-        "error."""
+        """Raise this where Airflow answers that the attempt does not exist any more, on no other error."""
         try:
             yield
         except AirflowRuntimeError as error:

@@ -138,7 +138,10 @@ class Submission:
             if not self._memory.exists:
                 ti: Any = self._context["ti"]
                 record = transitions.unstored(
-                    record, derived_identity(self._context), in_doubt=ti.try_number > 1 or self._may_exist
+                    record,
+                    derived_identity(self._context),
+                    self.creation.parent_id,
+                    in_doubt=ti.try_number > 1 or self._may_exist,
                 )
         self.record = record
         return record
@@ -150,8 +153,7 @@ class Submission:
     # ------------------------------------------------------------------ what the task owns already
 
     def _attach(self, record: Record) -> str | None:
-        """Return the id of an object that the task owns and can go on with; None where it has to create "
-        "one."""
+        """Return the id of what the task owns and can go on with; None where it has to create one."""
         step = transitions.first_step(record)
         if step is Step.LOOK_UP:
             found = self._look_up(record.before, record.parent_id)
@@ -202,8 +204,7 @@ class Submission:
         else:
             self._log.info(
                 "Attached to %s, whose result no attempt has taken yet. For a fresh one, clear the task "
-                "again, "
-                'or set on_clear="restart".',
+                'again, or set on_clear="restart".',
                 what,
             )
 
@@ -277,8 +278,7 @@ class Submission:
         return None
 
     def find_by_name(self) -> str | None:
-        """Return the id of what has the name, whoever created it, also where it is too new for the "
-        "first look-up."""
+        """Return the id of what has the name, whoever created it, also where it is very new."""
         for share in LOOKUPS:
             time.sleep(share * setting("settle_seconds"))
             if found := self.creation.same_name():
