@@ -52,11 +52,11 @@ def test_name_that_we_have_taken_ourselves_is_ours(work_on, kind, member, make):
     assert work.created() == [created]
 
 
-def test_job_of_ours_is_known_by_its_description_where_airflow_forgot(work_on):
+def test_job_of_ours_is_known_by_its_description_where_there_is_no_store(work_on):
     work = work_on("job")
+    work.store = None
     created = work.attempt(name="ours", description="weekly")
-    work.store.values.clear()
-    assert work.attempt(name="ours", description="weekly") == created
+    assert work.attempt(2, name="ours", description="weekly") == created
     assert work.emulator.jobs[0]["description"].startswith("weekly [airflow:")
 
 
