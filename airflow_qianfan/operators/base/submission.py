@@ -191,7 +191,10 @@ class Submission:
     def _log_attached(self, what: str, record: Record, phase: Phase | None) -> None:
         from airflow_qianfan.api.objects import Phase
 
-        if not transitions.is_clear(record, self._run):
+        cleared = transitions.is_clear(record, self._run)
+        if cleared and self.creation.has_own_name:
+            self._log.info("Attached to %s: its name leaves no room for another.", what)
+        elif not cleared or self.kind.states is None:
             self._log.info("Attached to %s of an earlier attempt.", what)
         elif phase is Phase.ACTIVE:
             self._log.info(
@@ -199,8 +202,6 @@ class Submission:
                 'clear the task again, or set on_clear="restart".',
                 what,
             )
-        elif self.creation.has_own_name:
-            self._log.info("Attached to %s: its name leaves no room for another.", what)
         else:
             self._log.info(
                 "Attached to %s, whose result no attempt has taken yet. For a fresh one, clear the task "

@@ -80,3 +80,11 @@ def test_refused_model_set_is_refused_with_use_too(work_on):
     work = work_on("set")
     with pytest.raises(QianfanRequestError, match="modelType"):
         work.attempt(if_exists="use", model_type="Nonsense")
+
+
+@pytest.mark.parametrize(("kind", "member", "make"), NAMED)
+def test_clear_uses_what_the_user_has_named_again_and_says_why(work_on, task_log, kind, member, make):
+    work = work_on(kind)
+    created = work.attempt(**{member: "ours"})
+    assert work.attempt(2, generation=7, **{member: "ours"}) == created
+    assert f"{created}: its name leaves no room for another" in task_log()

@@ -48,9 +48,11 @@ def unreadable(training: Work) -> str:
     return training.ours()[0]
 
 
-def test_cleared_task_attaches_to_the_training_that_nobody_watches_any_more(training):
+def test_cleared_task_attaches_to_the_training_that_nobody_watches_any_more(training, task_log):
     created = unreadable(training)
     assert training.attempt(2, generation=7) == created
+    (advice,) = [line for line in task_log().splitlines() if "For a fresh one" in line]
+    assert created in advice
     assert len(training.emulator.jobs) == len(training.ours()) == 1
 
 
