@@ -375,18 +375,20 @@ class Submission:
             return None
         # The name may be taken by a request of ours that nobody heard of.
         found = self._look_up(None, creation.parent_id, LOOKUPS if was_lost else LOOKUPS[:1])
-        if found is not None or isinstance(error, QianfanAlreadyExistsError):
+        if found is not None:
             return found
         # Under which code the service refuses a duplicate is not documented.
         if others := creation.same_name():
             taken_by = f"{self.kind.noun} {', '.join(others)}"
-            raise QianfanAlreadyExistsError(
+            taken = QianfanAlreadyExistsError(
                 f"the name {creation.name!r} is taken by {taken_by}: {error.message}",
                 action=error.action,
                 status_code=error.status_code,
                 code=error.code,
                 request_id=error.request_id,
-            ) from error
+            )
+            taken.subject = error.subject
+            raise taken from error
         return None
 
 

@@ -19,6 +19,8 @@ def test_name_that_somebody_else_has_is_an_error(work_on, kind, member, make):
             work.attempt(number, **{member: "occupied"})
         assert (caught.value.action, caught.value.code) == (work.kind.create, "DuplicateName")
         assert caught.value.request_id
+        assert caught.value.name == "occupied"
+        assert taken in caught.value.message
     assert work.created() == [taken]
 
 
