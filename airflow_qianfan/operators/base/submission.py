@@ -168,12 +168,7 @@ class Submission:
         object_id = record.id or ""
         phase = self._phase_of(object_id)
         verdict = transitions.judge(
-            record,
-            self._run,
-            self.digest,
-            phase,
-            self._on_clear,
-            has_own_name=self.creation.has_own_name,
+            record, self._run, self.digest, phase, self._on_clear, has_own_name=self.creation.has_own_name
         )
         what = f"{self.kind.noun} {object_id}"
         if verdict is Verdict.ATTACH:
