@@ -186,7 +186,8 @@ class QianfanFineTuningOperator(_TaskArguments, _JobArguments, QianfanWaitingOpe
     """Train a model: create a job and a task in it, wait, and return the result.
 
     One run of this task costs exactly one training, whatever crashes: a retry attaches to the training of the
-    attempt before, unless that has failed or was stopped. A cleared task trains anew.
+    attempt before, unless that has failed or was stopped. A cleared task trains anew, unless the training
+    still goes on and has the same arguments; see ``on_clear``.
 
     Returns ``fine_tuning_job_id``, ``fine_tuning_task_id``, ``status``, ``run_status`` (the service's own
     word), ``progress``, ``metrics`` as numbers (``"16.56%"`` is 0.1656), ``checkpoints``,

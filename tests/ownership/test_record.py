@@ -39,8 +39,8 @@ DELIVERED = dataclasses.replace(OWNED, is_delivered=True)
     ("found", "changed"),
     [
         pytest.param(
-            transitions.unstored(NEW, "ba9876543210", in_doubt=True),
-            {"identity": "ba9876543210", "in_doubt": True},
+            transitions.unstored(NEW, "ba9876543210", "job-1", in_doubt=True),
+            {"identity": "ba9876543210", "parent_id": "job-1", "in_doubt": True},
             id="unstored",
         ),
         pytest.param(

@@ -87,9 +87,9 @@ def new(run: Run, digest: str) -> Record:
     return Record(secrets.token_hex(6), digest, run.generation, run.clears)
 
 
-def unstored(record: Record, identity: str, *, in_doubt: bool) -> Record:
+def unstored(record: Record, identity: str, parent_id: str | None, *, in_doubt: bool) -> Record:
     """Nothing is remembered, since Airflow has no store: the identity is derived."""
-    return replace(record, identity=identity, in_doubt=in_doubt)
+    return replace(record, identity=identity, parent_id=parent_id, in_doubt=in_doubt)
 
 
 def again(record: Record, earlier: Record) -> Record:

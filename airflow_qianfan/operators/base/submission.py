@@ -133,7 +133,10 @@ class Submission:
             if not self._memory.exists:
                 ti: Any = self._context["ti"]
                 record = transitions.unstored(
-                    record, derived_identity(self._context), in_doubt=ti.try_number > 1 or self._may_exist
+                    record,
+                    derived_identity(self._context),
+                    self.creation.parent_id,
+                    in_doubt=ti.try_number > 1 or self._may_exist,
                 )
         self.record = record
         return record
@@ -145,8 +148,7 @@ class Submission:
     # ------------------------------------------------------------------ what the task owns already
 
     def _attach(self, record: Record) -> str | None:
-        """Return the id of an object that the task owns and can go on with; None where it has to create "
-        "one."""
+        """Return the id of what the task owns and can go on with; None where it has to create one."""
         step = transitions.first_step(record)
         if step is Step.LOOK_UP:
             found = self._look_up(record.before, record.parent_id)
@@ -184,7 +186,10 @@ class Submission:
     def _log_attached(self, what: str, record: Record, phase: Phase | None) -> None:
         from airflow_qianfan.api.objects import Phase
 
-        if not transitions.is_clear(record, self._run):
+        cleared = transitions.is_clear(record, self._run)
+        if cleared and self.creation.has_own_name:
+            self._log.info("Attached to %s: its name leaves no room for another.", what)
+        elif not cleared or self.kind.states is None:
             self._log.info("Attached to %s of an earlier attempt.", what)
         elif phase is Phase.ACTIVE:
             self._log.info(
@@ -192,13 +197,10 @@ class Submission:
                 'clear the task again, or set on_clear="restart".',
                 what,
             )
-        elif self.creation.has_own_name:
-            self._log.info("Attached to %s: its name leaves no room for another.", what)
         else:
             self._log.info(
                 "Attached to %s, whose result no attempt has taken yet. For a fresh one, clear the task "
-                "again, "
-                'or set on_clear="restart".',
+                'again, or set on_clear="restart".',
                 what,
             )
 
@@ -275,8 +277,7 @@ class Submission:
         return None
 
     def find_by_name(self) -> str | None:
-        """Return the id of what has the name, whoever created it, also where it is too new for the "
-        "first look-up."""
+        """Return the id of what has the name, whoever created it, also where it is very new."""
         for share in LOOKUPS:
             time.sleep(share * setting("settle_seconds"))
             if found := self.creation.same_name():
@@ -378,13 +379,15 @@ class Submission:
         # Under which code the service refuses a duplicate is not documented.
         if others := creation.same_name():
             taken_by = f"{self.kind.noun} {', '.join(others)}"
-            raise QianfanAlreadyExistsError(
+            taken = QianfanAlreadyExistsError(
                 f"the name {creation.name!r} is taken by {taken_by}: {error.message}",
                 action=error.action,
                 status_code=error.status_code,
                 code=error.code,
                 request_id=error.request_id,
-            ) from error
+            )
+            taken.subject = error.subject
+            raise taken from error
         return None
 
 

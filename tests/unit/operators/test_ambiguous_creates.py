@@ -16,7 +16,7 @@ from airflow_qianfan.exceptions import (
     QianfanRequestError,
     QianfanThrottledError,
 )
-from airflow_qianfan.operators.base.create import MAX_SUBMITS
+from airflow_qianfan.operators.base.submission import MAX_SUBMITS
 
 
 @pytest.mark.parametrize("has_store", [True, False], ids=["remembered", "no store"])

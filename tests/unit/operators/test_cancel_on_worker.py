@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowTaskTimeout
@@ -12,6 +13,7 @@ from creating import FT, KINDS, WHOLE_TRAINING, Work, call
 from airflow_qianfan.exceptions import (
     QianfanError,
     QianfanExecutionTimeoutError,
+    QianfanTerminalStateError,
     QianfanWaitTimeoutError,
 )
 from airflow_qianfan.operators.base.creation import Creation
@@ -54,15 +56,15 @@ def test_training_that_a_lost_create_started_is_stopped_when_the_task_is_killed(
 
 def test_task_that_is_ended_while_it_attaches_stops_the_training(training, monkeypatch):
     training.attempt()
-    operator = training.operator()
-    is_usable = Creation.is_usable
+    operator = training.operator(**WAITING)
+    phase_of = Creation.phase_of
 
-    def kill_and_look(creation: Creation, created_id: str) -> bool:
+    def kill_and_look(creation: Creation, created_id: str) -> Any:
         operator.on_kill()
-        return is_usable(creation, created_id)
+        return phase_of(creation, created_id)
 
-    monkeypatch.setattr(Creation, "is_usable", kill_and_look)
-    with pytest.raises(QianfanError, match="ended"):
+    monkeypatch.setattr(Creation, "phase_of", kill_and_look)
+    with pytest.raises(QianfanTerminalStateError, match="Stopped"):
         training.attempt(2, operator=operator)
     assert {task["runStatus"] for task in training.emulator.tasks} == {"Stopped"}
 
@@ -72,10 +74,11 @@ def test_task_that_is_ended_while_it_trains_anew_stops_the_new_training(training
     call(FT, "StopFineTuningTask", taskId=first)
     operator = training.operator()
     training.emulator.fail_next("CreateFineTuningTask", kind="lost_answer")
-    sleep = time.sleep
+    sleep, killed = time.sleep, []
 
     def kill(seconds: float) -> None:
-        if len(training.ours()) == 2 and not operator._killed:
+        if len(training.ours()) == 2 and not killed:
+            killed.append(True)
             operator.on_kill()
         sleep(seconds)
 
@@ -83,7 +86,7 @@ def test_task_that_is_ended_while_it_trains_anew_stops_the_new_training(training
     # Attached or refused: what counts is that nothing goes on training.
     with suppress(QianfanError):
         training.attempt(2, operator=operator)
-    assert operator._killed
+    assert killed
     assert {task["runStatus"] for task in training.emulator.tasks} == {"Stopped"}
 
 
@@ -190,7 +193,8 @@ def test_training_that_cannot_be_stopped_any_more_is_reported(waiting, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("word", "told"), [("Running", "is still Running"), ("s3cret", "is still in an undocumented state")]
+    ("word", "told"),
+    [("Running", "has not ended within 0 s and is still Running$"), ("s3cret", "has not ended within 0 s$")],
 )
 def test_stop_that_takes_too_long_tells_only_states_that_are_documented(work_on, word, told):
     work = work_on("task")

@@ -28,7 +28,7 @@ from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
 OF_ONE_ACTION = [operator for operator in OPERATORS if issubclass(operator, QianfanRequestOperator)]
 WITH_KIND = [operator for operator in OF_ONE_ACTION if hasattr(operator, "kind_path")]
 WAITING = [*SENSORS, *(operator for operator in OPERATORS if issubclass(operator, QianfanWaitingOperator))]
-ORIGIN = Origin(dag_id="d", run_id="r", task_id="t", map_index=-1, generation=0)
+ORIGIN = Origin(dag_id="d", run_id="r", task_id="t", map_index=-1, identity="0123456789ab")
 PAGES = r"https://[\w.]*baidu\.com/\S+"
 
 each = pytest.mark.parametrize("operator", OF_ONE_ACTION, ids=lambda operator: operator.__name__)

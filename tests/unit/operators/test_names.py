@@ -19,6 +19,8 @@ def test_name_that_somebody_else_has_is_an_error(work_on, kind, member, make):
             work.attempt(number, **{member: "occupied"})
         assert (caught.value.action, caught.value.code) == (work.kind.create, "DuplicateName")
         assert caught.value.request_id
+        assert caught.value.name == "occupied"
+        assert taken in caught.value.message
     assert work.created() == [taken]
 
 
@@ -52,11 +54,11 @@ def test_name_that_we_have_taken_ourselves_is_ours(work_on, kind, member, make):
     assert work.created() == [created]
 
 
-def test_job_of_ours_is_known_by_its_description_where_airflow_forgot(work_on):
+def test_job_of_ours_is_known_by_its_description_where_there_is_no_store(work_on):
     work = work_on("job")
+    work.store = None
     created = work.attempt(name="ours", description="weekly")
-    work.store.values.clear()
-    assert work.attempt(name="ours", description="weekly") == created
+    assert work.attempt(2, name="ours", description="weekly") == created
     assert work.emulator.jobs[0]["description"].startswith("weekly [airflow:")
 
 
@@ -80,3 +82,11 @@ def test_refused_model_set_is_refused_with_use_too(work_on):
     work = work_on("set")
     with pytest.raises(QianfanRequestError, match="modelType"):
         work.attempt(if_exists="use", model_type="Nonsense")
+
+
+@pytest.mark.parametrize(("kind", "member", "make"), NAMED)
+def test_clear_uses_what_the_user_has_named_again_and_says_why(work_on, task_log, kind, member, make):
+    work = work_on(kind)
+    created = work.attempt(**{member: "ours"})
+    assert work.attempt(2, generation=7, **{member: "ours"}) == created
+    assert f"{created}: its name leaves no room for another" in task_log()

@@ -36,6 +36,7 @@ from airflow_qianfan.exceptions import QianfanExecutionTimeoutError, QianfanTerm
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
 from airflow_qianfan.sensors.base import QianfanSensor
+from airflow_qianfan.triggers.base import cancel
 from airflow_qianfan.triggers.base.trigger import QianfanTrigger
 
 # The requests and results of the route
@@ -70,7 +71,7 @@ class Tree(RemoteObject):
         return StopTree(tree_id=object_id)
 
     @classmethod
-    def candidates(cls, client: Any, create: Any) -> Iterable[Tree]:
+    def candidates(cls, client: Any, *, name: str, parent_id: str) -> Iterable[Tree]:
         return client.iterate(DescribeTrees(max_keys=100))
 
 
@@ -295,10 +296,17 @@ async def test_deadline_stops_what_was_created(orchard):
     assert orchard.trees["tree-0"]["life"] == ["Felled"]
 
 
-async def test_user_who_ends_the_deferred_task_stops_it(orchard):
+@pytest.mark.parametrize(
+    ("state", "life"), [("failed", ["Felled"]), ("deferred", ["Planted", "growing", "RIPE"])]
+)
+async def test_only_a_user_who_ends_the_deferred_task_stops_it(orchard, monkeypatch, state, life):
+    async def aget_task_state(ti: Any) -> str:
+        return state
+
+    monkeypatch.setattr(cancel, "aget_task_state", aget_task_state)
     tree_id = orchard.CreateTree("pear", "")["treeId"]
     await TreeTrigger(tree_id=tree_id, cancel_on_kill=True).on_kill()
-    assert orchard.trees[tree_id]["life"] == ["Felled"]
+    assert orchard.trees[tree_id]["life"] == life
 
 
 def test_sensor_pokes(orchard):

@@ -7,26 +7,20 @@ from typing import Any
 
 import pytest
 
-from airflow_qianfan.operators.base.origin import Origin
+from airflow_qianfan.operators.base.origin import Origin, derived_identity
+
+IDENTITY = "0123456789ab"
 
 
 def origin(**more: Any) -> Origin:
-    values = {"dag_id": "nightly", "run_id": "r", "task_id": "t", "map_index": -1, "generation": 0}
+    values = {"dag_id": "nightly", "run_id": "r", "task_id": "t", "map_index": -1, "identity": IDENTITY}
     return Origin(**{**values, **more})
 
 
-def test_every_part_of_an_origin_makes_another_name_and_mark():
-    others = [
-        origin(),
-        origin(dag_id="nightly2"),
-        origin(run_id="r2"),
-        origin(task_id="t2"),
-        origin(map_index=0),
-        origin(map_index=1),
-        origin(generation=1),
-    ]
-    assert len({other.name for other in others}) == len({other.marker for other in others}) == len(others)
-    assert origin().name == origin().name
+def test_each_identity_makes_a_name_and_a_mark_of_its_own():
+    others = [origin(), origin(identity="ba9876543210")]
+    assert len({other.name for other in others}) == len({other.marker for other in others}) == 2
+    assert all(other.identity in other.name and other.identity in other.marker for other in others)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +38,7 @@ def test_every_part_of_an_origin_makes_another_name_and_mark():
 )
 def test_name_of_any_dag_is_readable_and_allowed(dag_id, prefix):
     name = origin(dag_id=dag_id).name
-    assert name == f"{prefix}_{origin(dag_id=dag_id).digest}"
+    assert name == f"{prefix}_{IDENTITY}"
     assert 2 <= len(name) <= 20
     assert name.isascii()
 
@@ -70,11 +64,38 @@ def test_own_description_gets_the_mark_and_gives_way_to_it_at_its_end():
     assert origin().describe("x" * 301, 300) == "x" * 301, "too long by itself, which is refused"
 
 
-def test_retries_share_an_origin_and_mapped_tasks_do_not():
-    def of(**more: Any) -> Origin:
-        values = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": None, "max_tries": 2}
-        context: Any = {"ti": SimpleNamespace(**{**values, **more})}
-        return Origin.of(context)
+def context(**more: Any) -> Any:
+    values = {
+        "dag_id": "d",
+        "run_id": "r",
+        "task_id": "t",
+        "map_index": None,
+        "max_tries": 2,
+        "try_number": 1,
+    }
+    return {"ti": SimpleNamespace(**{**values, **more})}
 
-    assert of(try_number=1) == of(try_number=2) == of(map_index=-1)
-    assert len({of(map_index=0).name, of(map_index=1).name, of().name, of(max_tries=3).name}) == 4
+
+def test_origin_of_a_task_names_it():
+    assert Origin.of(context(), IDENTITY) == Origin("d", "r", "t", -1, IDENTITY)
+    assert Origin.of(context(map_index=4), IDENTITY).describe(None, 300).startswith("Airflow: d / r / t[4] ")
+
+
+def test_without_a_store_retries_derive_the_same_identity_and_every_other_run_another():
+    shared = derived_identity(context())
+    assert len(shared) == 12
+    assert shared == derived_identity(context(try_number=2)) == derived_identity(context(map_index=-1))
+    others = [
+        context(dag_id="d2"),
+        context(run_id="r2"),
+        context(task_id="t2"),
+        context(map_index=0),
+        context(map_index=1),
+        context(max_tries=3),
+    ]
+    assert len({shared, *(derived_identity(other) for other in others)}) == len(others) + 1
+
+
+def test_an_attempt_that_shares_nothing_derives_an_identity_of_its_own():
+    identities = {derived_identity(context(), attempt=attempt) for attempt in (0, 1, 2)}
+    assert len(identities) == 3

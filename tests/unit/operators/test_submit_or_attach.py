@@ -12,13 +12,18 @@ from in_process import HOUR
 from airflow_qianfan.exceptions import QianfanAmbiguousCreateError, QianfanError, QianfanPermissionError
 
 
-def test_intent_is_stored_before_the_create_and_the_id_after_it(work):
-    counts = []
-    work.store.on_set = lambda: counts.append(len(work.ours()))
+def test_intent_is_stored_before_the_create_the_id_after_it_and_the_delivery_at_the_end(work, monkeypatch):
+    written = []
+    store = work.store.set
+
+    def keep(key, value, **options):
+        written.append((len(work.ours()), value["in_doubt"], value["id"], value["is_delivered"]))
+        store(key, value, **options)
+
+    monkeypatch.setattr(work.store, "set", keep)
     created = work.attempt()
     assert work.ours() == [created]
-    assert counts == [0, 1]
-    assert json.loads(work.store.values[work.kind.key])["id"] == created
+    assert written == [(0, True, None, False), (1, False, created, False), (1, False, created, True)]
 
 
 def test_nothing_is_created_where_the_intent_cannot_be_stored(work):
@@ -100,12 +105,30 @@ def test_retry_creates_nothing_while_the_service_cannot_be_read(work, fault):
     assert work.attempt(3) == created
 
 
-def test_clear_creates_anew(work):
+@pytest.mark.parametrize("kind", ["task", "model"])
+def test_clear_attaches_to_what_still_goes_on(work_on, kind):
+    work = work_on(kind)
+    created = work.attempt()
+    assert [work.attempt(2, generation=7), work.attempt(3, generation=11)] == [created, created]
+    assert work.ours() == [created]
+
+
+def test_clear_creates_anew_what_is_done_and_its_retry_does_not(work):
     first = work.attempt()
+    work.emulator.advance(2 * HOUR)
     second = work.attempt(2, generation=7)
     assert second != first
     assert work.ours() == [first, second]
     assert work.attempt(3, generation=7) == second
+
+
+def test_clear_with_restart_leaves_one_that_goes_on(work_on):
+    work = work_on("task")
+    first = work.attempt()
+    second = work.attempt(2, generation=7, on_clear="restart")
+    assert [task["runStatus"] for task in work.emulator.tasks] == ["Stopped", "Waiting"]
+    assert work.attempt(3, generation=7, on_clear="restart") == second
+    assert work.ours() == [first, second]
 
 
 @pytest.mark.parametrize(
@@ -165,14 +188,6 @@ def test_version_that_somebody_publishes_at_the_same_time_is_not_ours(work_on, d
     assert work.ours() == [*others, created]
 
 
-def test_version_whose_description_leaves_no_room_for_the_mark_is_found(work_on):
-    work = work_on("model")
-    work.arguments["description"] = "x" * 300
-    work.emulator.fail_next(work.kind.create, kind="lost_answer")
-    assert work.attempt() == work.ours()[0]
-    assert work.sent() == 1
-
-
 def test_version_left_in_creating_is_adopted_and_awaited(emulator, work_on):
     work = work_on("model")
     work.lose_answer()
@@ -183,20 +198,17 @@ def test_version_left_in_creating_is_adopted_and_awaited(emulator, work_on):
     assert len(emulator.models) == 1
 
 
-def test_lost_training_that_has_failed_meanwhile_is_not_trained_again(emulator, work_on):
+@pytest.mark.parametrize("end", ["failed", "stopped", "done"])
+def test_lost_training_that_has_ended_meanwhile_is_trained_again_unless_it_is_done(emulator, work_on, end):
     work = work_on("task")
-    work.arguments["fine_tuning_job_id"] = new_job("fail")
+    work.arguments["fine_tuning_job_id"] = new_job("fail" if end == "failed" else "fine")
     work.lose_answer()
-    emulator.advance(2 * HOUR)
-    assert work.attempt(2) == work.ours()[0]
-    assert len(work.ours()) == 1
-
-
-def test_lost_training_that_was_stopped_is_trained_again(work_on):
-    work = work_on("task")
-    work.lose_answer()
-    call(FT, "StopFineTuningTask", taskId=work.ours()[0])
-    assert work.attempt(2) == work.ours()[1]
+    if end == "stopped":
+        call(FT, "StopFineTuningTask", taskId=work.ours()[0])
+    else:
+        emulator.advance(2 * HOUR)
+    assert work.attempt(2) == work.ours()[-1]
+    assert len(work.ours()) == (1 if end == "done" else 2)
 
 
 def test_without_durability_every_attempt_creates(work):

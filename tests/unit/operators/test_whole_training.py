@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from creating import FT, LOST, Work, call
+from in_process import HOUR
 
 from airflow_qianfan.exceptions import QianfanError, QianfanPermissionError, QianfanThrottledError
 
@@ -17,14 +18,10 @@ def test_training_is_one_wherever_the_memory_fails(training, write):
     assert len(training.emulator.jobs) == len(training.emulator.tasks) == 1
 
 
-@pytest.mark.parametrize("number", [1, 2], ids=["store emptied", "no store"])
-def test_training_is_found_by_the_name_of_its_job_alone(training, number):
+def test_training_is_found_by_the_name_of_its_job_where_there_is_no_store(training):
+    training.store = None
     created = training.attempt()
-    if number == 1:
-        training.store.values.clear()
-    else:
-        training.store = None
-    assert training.attempt(number) == created
+    assert training.attempt(2) == created
     assert len(training.emulator.jobs) == len(training.emulator.tasks) == 1
 
 
@@ -51,16 +48,20 @@ def unreadable(training: Work) -> str:
     return training.ours()[0]
 
 
-def test_cleared_task_attaches_to_the_training_that_nobody_watches_any_more(training):
+def test_cleared_task_attaches_to_the_training_that_nobody_watches_any_more(training, task_log):
     created = unreadable(training)
     assert training.attempt(2, generation=7) == created
+    (advice,) = [line for line in task_log().splitlines() if "For a fresh one" in line]
+    assert created in advice
     assert len(training.emulator.jobs) == len(training.ours()) == 1
 
 
-def test_task_that_is_cleared_once_more_trains_anew(training):
+def test_task_that_is_cleared_once_more_trains_anew_after_its_result_was_delivered(training):
     created = unreadable(training)
-    training.attempt(2, generation=7)
-    assert training.attempt(3, generation=11) != created
+    assert training.attempt(2, generation=7) == created
+    assert training.attempt(3, generation=11) == created, "it still goes on"
+    training.emulator.advance(2 * HOUR)
+    assert training.attempt(4, generation=15) != created
     assert len(training.ours()) == 2
 
 
