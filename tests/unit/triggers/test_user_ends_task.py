@@ -129,9 +129,7 @@ async def test_an_airflow_that_never_answers_is_not_waited_for_for_ever(
 
 
 @each_trigger
-async def test_an_airflow_that_answers_late_leaves_the_stop_its_time(
-    qianfan, clock, airflow, trigger, capsys
-):
+async def test_an_airflow_that_answers_late_leaves_the_stop_time(qianfan, clock, airflow, trigger, capsys):
     qianfan.add(trigger.kind(), "id-1")
     qianfan.fail(None, times=FOREVER, seconds=FOREVER)
     airflow.seconds = 20.0
