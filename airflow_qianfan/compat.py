@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ __all__ = [
     "amask_secret",
     "aread_extra",
     "conf",
+    "is_cancelled_by_airflow",
     "mask_secret",
     "task_state_store",
 ]
@@ -60,6 +62,14 @@ async def aread_extra(connection: Connection) -> Any:
 def task_state_store(context: Context) -> Any:
     """Return what outlives the attempts of a task; None where Airflow has nothing of that kind."""
     return context.get("task_state_store")
+
+
+def is_cancelled_by_airflow(error: asyncio.CancelledError) -> bool:
+    """Return whether a trigger was cancelled because its task does not wait for it here any more.
+
+    Airflow says so in the message of the error; a triggerer that ends says something else, or nothing.
+    """
+    return error.args[:1] == ("__airflow_user_action__",)
 
 
 async def aget_task_state(ti: Any) -> str | None:

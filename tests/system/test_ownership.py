@@ -112,6 +112,9 @@ def test_a_triggerer_that_wakes_up_stops_nothing(row: Row, handed_over: dict[str
 def at_once(ground: Ground, handed_over: dict[str, Outcome]) -> None:
     """Mark forty waiting tasks as failed and clear twenty, all at once, while stops fail at first."""
     start_all(ground, [*MARKED, *CLEARED])
+    for row in [*MARKED, *CLEARED]:
+        with ground.row(row):
+            ground.wait_until(lambda row=row: "Waiting" in ground.log(row), f"{row} was polled")
     for kind in ("server_error", "throttle"):
         fault = {"action": "StopFineTuningTask", "kind": kind, "count": len(MARKED)}
         ground.slow.administer("POST", "faults", fault)
@@ -141,6 +144,11 @@ def test_forty_tasks_that_are_marked_failed_at_once_stop_their_trainings(
     ground: Ground, at_once: None
 ) -> None:
     assert trainings(ground, MARKED) == [["Stopped"]] * len(MARKED)
+
+
+@pytest.mark.parametrize("row", MARKED, ids=str)
+def test_the_log_says_how_each_stop_ended(row: Row, ground: Ground, at_once: None) -> None:
+    assert "Stopped fine-tuning task" in ground.log(row)
 
 
 def test_twenty_tasks_that_are_cleared_at_once_keep_their_trainings(ground: Ground, at_once: None) -> None:

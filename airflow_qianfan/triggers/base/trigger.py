@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_qianfan.compat import AirflowException, AirflowFailException
+from airflow_qianfan.compat import AirflowException, AirflowFailException, is_cancelled_by_airflow
 from airflow_qianfan.exceptions import QianfanError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers.base.polling import LAST_POLL, TIMEOUT_EVENT, PollSettings, PollState, Target
@@ -77,6 +77,7 @@ class QianfanTrigger(BaseTrigger):
         self.max_poll_failures = max_poll_failures
         self.console_url = console_url
         self.cancel_on_kill = cancel_on_kill
+        self._has_asked = False
 
     @classmethod
     def kind(cls) -> type[RemoteObject]:
@@ -124,6 +125,11 @@ class QianfanTrigger(BaseTrigger):
         try:
             async with lease:
                 event = await self._wait(state, lease)
+        except asyncio.CancelledError as error:
+            if is_cancelled_by_airflow(error):
+                # Airflow ends on_kill after a second, and with it the log. Here it waits.
+                await self._stop_if_user_ended_task()
+            raise
         except AirflowException as error:
             can_retry = not isinstance(error, AirflowFailException)
             message = f"cannot read the state of {state.target.label}: {error}"
@@ -156,12 +162,16 @@ class QianfanTrigger(BaseTrigger):
         return None if self.deadline is None else max(0.0, self.deadline - time.time()) + LAST_POLL
 
     async def on_kill(self) -> None:
-        """Stop the object, where ``cancel_on_kill`` asks for it and the service can."""
-        if not self.cancel_on_kill or self.kind().stop(self.object_id) is None:
+        """Stop the object, where a user ended the task and ``cancel_on_kill`` asks for it."""
+        await self._stop_if_user_ended_task()
+
+    async def _stop_if_user_ended_task(self) -> None:
+        if self._has_asked or not self.cancel_on_kill or self.kind().stop(self.object_id) is None:
             return
+        self._has_asked = True
         from airflow_qianfan.triggers.base.cancel import stop_if_user_ended_task
 
-        # run() has been unwound, and its client with it.
+        # The poller's client may be gone.
         await stop_if_user_ended_task(
             QianfanHook(self.qianfan_conn_id, timeout=ON_KILL_TIMEOUT / 2),
             Target(self.kind(), self.object_id),
