@@ -225,7 +225,8 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         super().on_kill()
         if not self.cancel_on_kill or self._main is None or not self._can_stop:
             return
-        if user_has_ended_task():
+        # Airflow tells a running task that is cleared in this moment only from one that is retried.
+        if user_has_ended_task(or_cleared=self.on_clear == "restart"):
             self._stop_soon("a user ended this task")
         else:
             self.log.info(

@@ -255,11 +255,13 @@ def _report(target: Target, outcome: RemoteObject | AirflowException, why: str, 
     return True
 
 
-def user_has_ended_task() -> bool:
+def user_has_ended_task(*, or_cleared: bool = False) -> bool:
     """Return whether nobody wants the running task any more.
 
-    It is not where a worker or scheduler is replaced, or Airflow has lost touch with the worker: then the
+    It is not so where a worker or scheduler is replaced, or Airflow has lost touch with the worker: then the
     task is still running, or waits for its next attempt.
+
+    :param or_cleared: whether a clear counts, too.
     """
     try:
         ti: Any = get_current_context()["ti"]
@@ -278,4 +280,4 @@ def user_has_ended_task() -> bool:
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(ASK_SECONDS)
-    return bool(states) and states[0] in _ENDED
+    return bool(states) and (states[0] in _ENDED or (or_cleared and states[0] == "restarting"))

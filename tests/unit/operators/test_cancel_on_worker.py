@@ -138,7 +138,7 @@ def test_task_that_is_ended_while_it_waits_stops_the_training_unless_told_otherw
 
 
 def test_training_goes_on_where_the_worker_ends_but_nobody_ended_the_task(waiting, monkeypatch, task_log):
-    monkeypatch.setattr("airflow_qianfan.operators.base.wait.user_has_ended_task", lambda: False)
+    monkeypatch.setattr("airflow_qianfan.operators.base.wait.user_has_ended_task", lambda **_: False)
     operator = waiting.operator()
     when_started(waiting, operator.on_kill, monkeypatch)
     assert waiting.attempt(operator=operator) == waiting.ours()[0]
