@@ -20,6 +20,8 @@ _OPTIONS = {
     "listen_addresses": "",  # the Unix socket is enough
     "max_connections": "200",
     "fsync": "off",
+    # A component that is killed may leave its transaction, with locked rows, to a child that lives on.
+    "idle_in_transaction_session_timeout": "60s",
     "full_page_writes": "off",
 }
 

@@ -26,7 +26,6 @@ from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs, Descr
 from airflow_qianfan.api.actions.model import DescribeCustomModelSets, DescribeModel
 from airflow_qianfan.exceptions import QianfanTerminalStateError
 from airflow_qianfan.hooks.qianfan import QianfanHook
-from airflow_qianfan.operators.base.origin import Origin
 from airflow_qianfan.operators.finetuning import QianfanFineTuningOperator
 from airflow_qianfan.operators.model import (
     QianfanCreateCustomModelOperator,
@@ -182,12 +181,6 @@ class Logical:
         dag_id = "failing" if self.is_to_fail else "nightly"
         return TaskRun(make, dag_id, f"run-{self.number}", task_id, retries=RETRIES, retry_delay=RETRY_DELAY)
 
-    def job_name(self) -> str:
-        origin = Origin(
-            "failing" if self.is_to_fail else "nightly", f"run-{self.number}", "train", -1, RETRIES
-        )
-        return self.given_name or origin.name
-
 
 @dataclass
 class Outcome:
@@ -246,9 +239,12 @@ def test_no_training_is_lost_doubled_or_misreported(qianfan, scaled_time, capsys
     journal = qianfan.journal()
     hook = QianfanHook()
     jobs = list(hook.iterate(DescribeFineTuningJobs(max_keys=100)))
-    trainings = {
-        job.name: list(hook.iterate(DescribeFineTuningTasks(job_id=job.job_id, max_keys=100))) for job in jobs
-    }
+    # By the DAG run that created them, as the description of their job says.
+    trainings: dict[str, list[Any]] = {}
+    for job in jobs:
+        (run_id,) = re.findall(r"/ (run-\d+) / train ", job.description or "")
+        rows = hook.iterate(DescribeFineTuningTasks(job_id=job.job_id, max_keys=100))
+        trainings.setdefault(run_id, []).extend(rows)
     sets = {row.model_set_id: row for row in hook.iterate(DescribeCustomModelSets(max_keys=100))}
     versions = [hook.call(DescribeModel(model_id=key)) for row in sets.values() for key in row.model_ids]
 
@@ -262,7 +258,7 @@ def test_no_training_is_lost_doubled_or_misreported(qianfan, scaled_time, capsys
     }
     for outcome in outcomes:
         logical, training = outcome.logical, outcome.training
-        found = trainings.get(logical.job_name(), [])
+        found = trainings.get(f"run-{logical.number}", [])
         done = [task.task_id for task in found if task.run_status == "Done"]
         if not found:
             wrong["lost"].append(logical)
