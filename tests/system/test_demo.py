@@ -55,8 +55,8 @@ def test_wrong_secret(tmp_path: Path, files_with: Callable[[str, Path], list[Pat
     demo = start_demo(tmp_path, "--wrong-secret")
     output = demo.communicate()[0]
     assert demo.returncode == 1, output
-    assert "The task create_job failed" in output
-    assert output.count("QianfanSignatureError: CreateFineTuningJob: SignatureDoesNotMatch") == 1, output
+    assert "The task create_model_set failed" in output
+    assert output.count("QianfanSignatureError: DescribeModelSet: SignatureDoesNotMatch") == 1, output
     assert files_with("a-wrong-secret-key", tmp_path / "airflow") == []
     secret = re.search(r'"password": "(\w+)"', (tmp_path / "emulator" / "output.log").read_text())
     assert secret is not None
