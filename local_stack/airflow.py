@@ -138,6 +138,15 @@ class LocalAirflow(Service):
         """Every process of this Airflow."""
         return [process for part in (self._main, *self._extra) for process in part.descendants()]
 
+    def processes_named(self, beginning: str) -> list[psutil.Process]:
+        """The running processes of this Airflow whose command line begins so."""
+        found = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):  # it may end while it is looked at
+                if " ".join(process.cmdline()).startswith(beginning):
+                    found.append(process)
+        return found
+
     def pids(self, component: str) -> list[int]:
         """Process ids of a component: one of `COMPONENTS`, or ``supervisor`` or ``task`` of running tasks."""
         pattern = _COMMAND_LINES[component]

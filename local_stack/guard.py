@@ -98,6 +98,7 @@ def _end_all(child: psutil.Process) -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         time.sleep(0.05)
+    _reap()
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ HOUR = 3600.0
 SLOW = "qianfan_slow"
 _SOURCE = re.compile(r"Airflow: (\S+) / (\S+) / (\w+)(?:\[(\d+)\])? \[airflow:\w{12}\]")
 #: What may go wrong with one row and is told as its failure.
-_TROUBLE = (AssertionError, TimeoutError, httpx.HTTPError)
+_TROUBLE = (AssertionError, TimeoutError, httpx.HTTPError, psutil.Error)
 
 
 @dataclass(frozen=True)
@@ -290,12 +290,7 @@ class Ground:
         """Send a signal to the process of a task, or to its supervisor."""
         ti_id = self.task(row, task_id)["id"]
         prefix = "airflow worker -- " if to == "task" else "airflow worker -- LocalExecutor: "
-        found = [
-            process
-            for process in self.airflow.processes()
-            if process.status() != psutil.STATUS_ZOMBIE
-            and " ".join(process.cmdline()).startswith(f"{prefix}{ti_id}")
-        ]
+        found = self.airflow.processes_named(f"{prefix}{ti_id}")
         assert len(found) == 1, (prefix, ti_id, found)
         found[0].send_signal(number)
 

@@ -14,6 +14,7 @@ from ground import HOUR
 
 from demo.__main__ import DAG_ID
 from local_stack.airflow import COMPONENTS, USER, LocalAirflow
+from local_stack.guard import is_alive
 from local_stack.process import ProcessFailed
 from local_stack.qianfan import CONNECTION_ID, LocalQianfan
 from local_stack.waiting import wait_for
@@ -69,7 +70,7 @@ def test_components_can_be_killed_and_started_and_none_is_left(tmp_path: Path) -
         airflow.start_component("triggerer")
         wait_for(lambda: airflow.pids("triggerer"), what="a triggerer runs")
         processes = airflow.processes()
-    assert [process for process in processes if process.is_running()] == []
+    assert [process for process in processes if is_alive(process)] == []
     assert _processes_below(tmp_path) == []
 
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from local_stack.airflow import ROOT
+from local_stack.guard import is_alive
 
 pytestmark = pytest.mark.slow
 
@@ -77,4 +78,4 @@ def test_interrupted_twice(tmp_path: Path) -> None:
     output = demo.communicate()[0]
     assert demo.returncode == 130, output
     assert "Traceback" not in output
-    assert [child for child in children if child.is_running()] == []
+    assert [child for child in children if is_alive(child)] == []

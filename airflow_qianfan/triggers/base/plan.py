@@ -41,3 +41,14 @@ def next_pause(
             rest = min(rest, (1 - progress) / speed)
         pause = min(rest * REMAINING_SHARE, age * KNOWN_SHARE)
     return max(shortest, min(pause, longest))
+
+
+def within_budget(planned: float, shortest: float, affordable: float) -> float:
+    """Return the pause to take: the plan saves polls where there are too many, not where there are few.
+
+    :param planned: see :func:`next_pause`.
+    :param shortest: the shortest pause in seconds.
+    :param affordable: the pause in seconds with which all that wait are polled within the budget, which is
+        ``[qianfan] polls_per_second``.
+    """
+    return min(planned, max(shortest, affordable))

@@ -20,7 +20,7 @@ from airflow_qianfan.exceptions import (
     QianfanTerminalStateError,
     QianfanWaitTimeoutError,
 )
-from airflow_qianfan.triggers.base.plan import next_pause
+from airflow_qianfan.triggers.base.plan import next_pause, within_budget
 from airflow_qianfan.triggers.base.progress import ProgressLog
 
 if TYPE_CHECKING:
@@ -234,8 +234,7 @@ class PollState:
         jitter = random.uniform(0.9, 1.1)  # noqa: S311 - only spreads the load
         delay = self._delay
         if not self._failures:
-            # The plan saves polls where there are too many, not where there are few.
-            delay = min(delay, max(self.settings.poll_interval, affordable))
+            delay = within_budget(delay, self.settings.poll_interval, affordable)
         pause = delay * jitter
         if pause >= WHOLE_SECONDS_FROM:
             now = time.time()
