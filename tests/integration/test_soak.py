@@ -1,4 +1,7 @@
-"""Many trainings at once while everything goes wrong: none is lost, doubled or misreported."""
+"""Many trainings at once while everything goes wrong: none is lost, doubled or misreported.
+
+Two deployments of Airflow with the same DAGs and run ids share one account.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,13 @@ from attempts import TaskRun
 from tenacity import wait_random_exponential
 
 from airflow_qianfan.api import retry
-from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs, DescribeFineTuningTasks
-from airflow_qianfan.api.actions.model import DescribeCustomModelSets, DescribeModel
+from airflow_qianfan.api.actions.finetuning import (
+    DescribeFineTuningJobs,
+    DescribeFineTuningTasks,
+    FineTuningJob,
+)
+from airflow_qianfan.api.actions.model import DescribeCustomModelSets, DescribeModel, Model
+from airflow_qianfan.api.objects import RemoteObject
 from airflow_qianfan.exceptions import QianfanTerminalStateError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.operators.finetuning import QianfanFineTuningOperator
@@ -36,7 +44,8 @@ from local_stack.qianfan import LocalQianfan
 
 pytestmark = pytest.mark.slow
 
-RUNS = int(os.environ.get("QIANFAN_SOAK", "400"))
+DEPLOYMENTS = ("staging", "production")
+RUNS = int(os.environ.get("QIANFAN_SOAK", "400")) // len(DEPLOYMENTS)
 #: So few at once that a busy machine, too, answers in time, and only the faults below happen.
 AT_ONCE = 120
 WORKERS = 40
@@ -63,12 +72,15 @@ FAULTS: list[tuple[float, dict[str, Any]]] = [
     (0.03, {"kind": "unknown_status"}),
     (0.10, {"kind": "stale", "seconds": STALE_SECONDS}),
 ]
+#: After each burst, one answer to each of these is lost for certain.
+CREATES = {"CreateFineTuningJob", "CreateFineTuningTask", "CreateCustomModelSet", "CreateCustomModel"}
 BURST_EVERY = 4.0
 BURST_SECONDS = 0.4
 
 
 def order_faults(qianfan: LocalQianfan) -> None:
-    orders, left = [], 1.0
+    orders: list[dict[str, Any]] = [{"action": action, "kind": "lost_answer"} for action in CREATES]
+    left = 1.0
     for share, fault in FAULTS:
         # The first that hits is taken, so each sees only what those before it have left.
         orders.append({**fault, "count": None, "probability": share / left})
@@ -119,6 +131,7 @@ class Logical:
     """One run of a DAG that trains, and what it has to end as."""
 
     number: int
+    deployment: str
 
     @property
     def is_to_fail(self) -> bool:
@@ -136,7 +149,7 @@ class Logical:
     def given_name(self) -> str | None:
         if self.number % 4:
             return None
-        return f"fail {self.number}" if self.is_to_fail else f"训练 {self.number}"
+        return f"{'fail' if self.is_to_fail else '训练'} {self.number} {self.deployment}"
 
     def training(self) -> TaskRun:
         def make() -> QianfanFineTuningOperator:
@@ -155,7 +168,7 @@ class Logical:
 
     def model_set(self) -> TaskRun:
         def make() -> QianfanCreateCustomModelSetOperator:
-            # Some have a model set of their own, and ten share each of the others.
+            # Some have a model set of their own; the others share one, across deployments.
             shared = self.number % 2
             name = f"shared-{self.number // 100}" if shared else None
             return QianfanCreateCustomModelSetOperator(
@@ -194,6 +207,18 @@ class Outcome:
         return [run for run in (self.training, self.model_set, self.publication) if run is not None]
 
 
+def identity_in(run: TaskRun, kind: type[RemoteObject]) -> str:
+    """The identity of what a task run has created, as Airflow remembers it."""
+    assert run.store is not None
+    return str(run.store.get(kind.record_key, {}).get("identity"))
+
+
+def identity_of(description: str | None) -> str:
+    """The identity of what an object was created as, as its description says."""
+    (identity,) = re.findall(r"\[airflow:(\w+)\]", description or "")
+    return str(identity)
+
+
 async def work(logical: Logical, workers: ThreadPoolExecutor) -> Outcome:
     outcome = Outcome(logical, logical.training())
     await outcome.training.run(workers)
@@ -222,7 +247,8 @@ async def soak(qianfan: LocalQianfan) -> list[Outcome]:
 
     with ThreadPoolExecutor(WORKERS) as workers:
         bursts = asyncio.create_task(throttle_now_and_then())
-        outcomes = await asyncio.gather(*(one(Logical(number)) for number in range(RUNS)))
+        runs = [Logical(number, deployment) for number in range(RUNS) for deployment in DEPLOYMENTS]
+        outcomes = await asyncio.gather(*map(one, runs))
         bursts.cancel()
     with suppress(asyncio.CancelledError):
         await bursts
@@ -239,14 +265,16 @@ def test_no_training_is_lost_doubled_or_misreported(qianfan, scaled_time, capsys
     journal = qianfan.journal()
     hook = QianfanHook()
     jobs = list(hook.iterate(DescribeFineTuningJobs(max_keys=100)))
-    # By the DAG run that created them, as the description of their job says.
+    # By the creation of their job, whose identity is in its description and in the store of one task run.
     trainings: dict[str, list[Any]] = {}
     for job in jobs:
-        (run_id,) = re.findall(r"/ (run-\d+) / train ", job.description or "")
         rows = hook.iterate(DescribeFineTuningTasks(job_id=job.job_id, max_keys=100))
-        trainings.setdefault(run_id, []).extend(rows)
+        trainings.setdefault(identity_of(job.description), []).extend(rows)
     sets = {row.model_set_id: row for row in hook.iterate(DescribeCustomModelSets(max_keys=100))}
     versions = [hook.call(DescribeModel(model_id=key)) for row in sets.values() for key in row.model_ids]
+    marked: dict[str, list[Any]] = {}
+    for version in versions:
+        marked.setdefault(identity_of(version.description), []).append(version)
 
     wrong: dict[str, list[Any]] = {
         "lost": [],
@@ -258,7 +286,7 @@ def test_no_training_is_lost_doubled_or_misreported(qianfan, scaled_time, capsys
     }
     for outcome in outcomes:
         logical, training = outcome.logical, outcome.training
-        found = trainings.get(f"run-{logical.number}", [])
+        found = trainings.pop(identity_in(training, FineTuningJob), [])
         done = [task.task_id for task in found if task.run_status == "Done"]
         if not found:
             wrong["lost"].append(logical)
@@ -273,15 +301,16 @@ def test_no_training_is_lost_doubled_or_misreported(qianfan, scaled_time, capsys
             wrong["reported done"].append((logical, training.value))
         wrong["reported failed"] += [(logical, run.error) for run in outcome.task_runs[1:] if run.error]
         if logical.is_published and not logical.is_to_fail:
-            mark = re.escape(f"nightly / run-{logical.number} / publish ")
-            published = [row for row in versions if re.search(mark, row.description)]
+            publication = outcome.publication
+            published: list[Any] = []
+            if publication is not None:
+                published = marked.pop(identity_in(publication, Model), [])
             if len(published) > 1:
                 wrong["doubled versions"].append(logical)
-            publication = outcome.publication
-            if publication is None or [row.model_id for row in published if row.status_text == "Ready"] != [
-                (publication.value or {}).get("model_id")
-            ]:
+            ready = [row.model_id for row in published if row.status_text == "Ready"]
+            if publication is None or ready != [(publication.value or {}).get("model_id")]:
                 wrong["lost versions"].append(logical)
+    wrong["nobody's"] = [*trainings.values(), *marked.values()]
 
     effective = Counter(entry["action"] for entry in journal if entry["effect"])
     kinds = Counter(entry["fault"] for entry in journal if entry["fault"])
@@ -298,20 +327,16 @@ def test_no_training_is_lost_doubled_or_misreported(qianfan, scaled_time, capsys
     with capsys.disabled():
         shown = ", ".join(f"{len(found)} {what}" for what, found in wrong.items())
         print(  # noqa: T201 - the figures
-            f"\nsoak: {RUNS} trainings, {len(versions)} versions in {seconds:.0f} s: {shown}; "
+            f"\nsoak: {len(outcomes)} trainings of {len(DEPLOYMENTS)} deployments, "
+            f"{len(versions)} versions in {seconds:.0f} s: {shown}; "
             f"{len(journal)} calls, {sum(kinds.values())} faults {dict(kinds)}, "
             f"{len(lost_creates)} Creates whose answer was lost, "
             f"attempts repeated after {dict(retried)}, at most {tries} of a task"
         )
     assert not any(wrong.values()), wrong
-    assert len(jobs) == RUNS
-    assert effective["CreateFineTuningJob"] == effective["CreateFineTuningTask"] == RUNS
+    assert len(jobs) == len(outcomes)
+    assert effective["CreateFineTuningJob"] == effective["CreateFineTuningTask"] == len(outcomes)
     assert effective["CreateCustomModel"] == len(versions) > 0
     assert effective["CreateCustomModelSet"] == len(sets)
     assert kinds.keys() == {fault["kind"] for _, fault in FAULTS} | {"throttle"}
-    assert {entry["action"] for entry in lost_creates} == {
-        "CreateFineTuningJob",
-        "CreateFineTuningTask",
-        "CreateCustomModelSet",
-        "CreateCustomModel",
-    }
+    assert {entry["action"] for entry in lost_creates} == CREATES
