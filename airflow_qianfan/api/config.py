@@ -149,7 +149,7 @@ class QianfanConfig(BaseModel):
             **{name: getattr(self, name) for name in type(self).model_fields} | dict(update or {})
         )
 
-    @property
+    @cached_property
     def is_local(self) -> bool:
         """Whether the endpoint is on this machine."""
         host = urlsplit(self.endpoint).hostname or ""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -141,7 +142,7 @@ class RemoteObject(Result):
         found: str | None = getattr(self, self.parent_member) if self.parent_member else None
         return found
 
-    @property
+    @cached_property
     def state(self) -> State:
         """The state that it is in."""
         if self.states is None:

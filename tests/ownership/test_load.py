@@ -101,8 +101,9 @@ async def test_a_list_counts_once_for_all_its_rows() -> None:
     await poller.aclose()
 
 
+@pytest.mark.parametrize(("setting", "affordable"), [("2", 50.0), ("0.5", 200.0)])
 async def test_the_pause_that_a_lease_affords_follows_the_load_and_the_setting(
-    account: Account, monkeypatch: pytest.MonkeyPatch
+    account: Account, monkeypatch: pytest.MonkeyPatch, setting: str, affordable: float
 ) -> None:
     async def wait(number: int) -> None:
         async with PollerLease("qianfan_default") as lease:
@@ -111,12 +112,11 @@ async def test_the_pause_that_a_lease_affords_follows_the_load_and_the_setting(
 
     leases: list[PollerLease] = []
     assert PollerLease("qianfan_default").affordable_pause == 0.0
+    monkeypatch.setenv("AIRFLOW__QIANFAN__POLLS_PER_SECOND", setting)
     waiting = [asyncio.ensure_future(wait(number)) for number in range(100)]
     async with asyncio.timeout(LIMIT):
-        while len(leases) < 100 or any(lease.affordable_pause != 50.0 for lease in leases):  # noqa: ASYNC110
+        while len(leases) < 100 or any(lease.affordable_pause != affordable for lease in leases):  # noqa: ASYNC110
             await asyncio.sleep(0)
-    monkeypatch.setenv("AIRFLOW__QIANFAN__POLLS_PER_SECOND", "0.5")
-    assert leases[0].affordable_pause == 200.0
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)

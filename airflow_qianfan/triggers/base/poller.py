@@ -23,6 +23,7 @@ from airflow_qianfan.exceptions import (
     QianfanError,
     QianfanThrottledError,
 )
+from airflow_qianfan.settings import setting
 
 if TYPE_CHECKING:
     from airflow_qianfan.api.actions.base import Action, Page
@@ -35,9 +36,9 @@ log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 10
 """TCP connections, and requests under way, at most."""
 
-PATIENCE = 0.1
+PATIENCE = 0.3
 """Wait so many seconds per request in flight before opening another connection: each open one makes all
-requests dearer, and one is usually enough for thousands. The last one is opened after 0.9 s."""
+requests dearer, and one is usually enough for thousands. The last one is opened after 2.7 s."""
 
 FIRST_SLOWDOWN = 1.0
 LONGEST_SLOWDOWN = 60.0
@@ -105,6 +106,8 @@ class Poller:
         self._timer: asyncio.TimerHandle | None = None
         self._gate = asyncio.Lock()
         self._limiter = RateLimiter(max_qps)
+        # Airflow's configuration is slow to read, and every trigger asks.
+        self._polls_per_second = setting("polls_per_second")
         self._slowdown = 0.0
         self._silent_until = 0.0
 
@@ -147,6 +150,11 @@ class Poller:
         if len(self._schedule) > MAX_HEAP_RATIO * self._waiting + MAX_CONNECTIONS:
             self._schedule = [other for other in self._schedule if not other.done()]
             heapq.heapify(self._schedule)
+
+    @property
+    def affordable_pause(self) -> float:
+        """Seconds between two polls with which all that wait are polled within the budget."""
+        return self.load / self._polls_per_second
 
     @property
     def load(self) -> int:

@@ -16,7 +16,6 @@ from airflow_qianfan.exceptions import (
     QianfanError,
 )
 from airflow_qianfan.hooks.qianfan import QianfanHook
-from airflow_qianfan.settings import setting
 from airflow_qianfan.triggers.base.poller import MAX_CONNECTIONS, Poller
 
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ class PollerLease:
     @property
     def affordable_pause(self) -> float:
         """Seconds between two polls with which all that wait are polled within the budget."""
-        return 0.0 if self._poller is None else self._poller.load / setting("polls_per_second")
+        return 0.0 if self._poller is None else self._poller.affordable_pause
 
     async def poll(self, target: Target, interval: float, pause: float) -> Any:
         """Return the object as a poll finds it; see :meth:`Poller.poll`.
