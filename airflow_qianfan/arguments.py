@@ -135,10 +135,10 @@ def _make_init(cls: type[Any], own: Mapping[str, Argument]) -> Callable[..., Non
             value = kwargs.pop(name, argument.default)
             if value is None and argument.setting is not None:
                 value = setting(argument.setting)
-            if argument.for_airflow:
-                kwargs[name] = value
-            else:
+            if not argument.for_airflow:
                 values[name] = value
+            elif value is not None:
+                kwargs[name] = value
         super(cls, self).__init__(**kwargs)
         for name, value in values.items():
             setattr(self, name, value)

@@ -1,33 +1,66 @@
-"""What differs between the supported versions of Airflow. No other module asks which of them runs."""
+"""What differs between the supported versions of Airflow, 3.1 to 3.3. No other module asks which one runs."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import conf
-from airflow.sdk.exceptions import (
-    AirflowException,
-    AirflowFailException,
-    AirflowNotFoundException,
-    AirflowRescheduleException,
-    AirflowRuntimeError,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    AirflowTaskTimeout,
-    TaskDeferralError,
-    TaskDeferralTimeout,
-)
-from airflow.sdk.log import amask_secret, mask_secret
+from airflow.sdk.exceptions import AirflowRuntimeError
+from airflow.sdk.log import mask_secret
+from airflow.triggers.base import BaseTrigger
 
 if TYPE_CHECKING:
-    from airflow.sdk import Connection, Context
+    from airflow.sdk import DAG, BaseHook, Connection, Context, conf
+    from airflow.sdk.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowRescheduleException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+        TaskDeferralError,
+        TaskDeferralTimeout,
+        TaskDeferred,
+    )
+    from pydantic import JsonValue
+else:
+    try:
+        from airflow.sdk import conf
+        from airflow.sdk.exceptions import (
+            AirflowException,
+            AirflowFailException,
+            AirflowNotFoundException,
+            AirflowRescheduleException,
+            AirflowSensorTimeout,
+            AirflowSkipException,
+            AirflowTaskTimeout,
+            TaskDeferralError,
+            TaskDeferralTimeout,
+            TaskDeferred,
+        )
+    except ImportError:  # 3.1
+        from airflow.configuration import conf
+        from airflow.exceptions import (
+            AirflowException,
+            AirflowFailException,
+            AirflowNotFoundException,
+            AirflowRescheduleException,
+            AirflowSensorTimeout,
+            AirflowSkipException,
+            AirflowTaskTimeout,
+            TaskDeferralError,
+            TaskDeferralTimeout,
+            TaskDeferred,
+        )
 
 __all__ = [
+    "REMEMBERS",
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
@@ -38,38 +71,92 @@ __all__ = [
     "AttemptReplaced",
     "TaskDeferralError",
     "TaskDeferralTimeout",
+    "TaskDeferred",
     "aget_task_state",
     "amask_secret",
-    "aread_extra",
+    "aread_connection",
     "conf",
+    "connection_widgets",
     "is_cancelled_by_airflow",
     "mask_secret",
+    "smaller_guarantee",
+    "store_dag",
     "task_state_store",
 ]
 
 
-async def aread_extra(connection: Connection) -> Any:
-    """Return the extra of a connection as an object, on an event loop."""
-    if hasattr(connection, "aextra_dejson"):
-        return await connection.aextra_dejson()
-    # Before 3.3.2 Airflow has only the sync form, which may dead-lock on an event loop.
+REMEMBERS = hasattr(BaseTrigger, "on_kill")
+"""Whether this is 3.3 or later, which keeps what an attempt stores for the next, and tells a trigger why it
+is cancelled."""
+
+
+async def aread_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, Any]:
+    """Return a connection and its extra as an object, on an event loop."""
+    from airflow.sdk import Connection
+
+    if hasattr(Connection, "aextra_dejson"):  # 3.3.2
+        found: Connection = await hook.aget_connection(conn_id)
+        return found, await found.aextra_dejson()
+    # Before, Airflow masks what it reads through a call that may dead-lock on an event loop.
+    from asgiref.sync import sync_to_async
+
+    found = await sync_to_async(hook.get_connection)(conn_id)
     try:
-        return json.loads(connection.extra or "{}")
+        return found, json.loads(found.extra or "{}")
     except ValueError:
-        return {}
+        return found, {}
+
+
+async def amask_secret(secrets: list[JsonValue]) -> None:
+    """Keep secrets out of the logs, on an event loop."""
+    try:
+        from airflow.sdk.log import amask_secret as mask
+    except ImportError:  # before 3.3
+        from asgiref.sync import sync_to_async
+
+        mask = sync_to_async(mask_secret)
+    await mask(secrets)
+
+
+def connection_widgets(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the provider's ``conn-fields`` as Airflow 3.1 wants them, which does not read them by itself."""
+    from wtforms import BooleanField, IntegerField, PasswordField, StringField
+
+    widgets = {}
+    for name, field in fields.items():
+        schema = field["schema"]
+        widget = {"integer": IntegerField, "boolean": BooleanField}.get(schema["type"][0], StringField)
+        if schema.get("format") == "password":
+            widget = PasswordField
+        widgets[name] = widget(field["label"], description=field["description"])
+    return widgets
 
 
 def task_state_store(context: Context) -> Any:
-    """Return what outlives the attempts of a task; None where Airflow has nothing of that kind."""
+    """Return what outlives the attempts of a task; None where Airflow has no such thing: before 3.3."""
     return context.get("task_state_store")
+
+
+def smaller_guarantee(context: Context) -> str | None:
+    """Return what a user has to know where this Airflow gives less than 3.3 does; None where it does not."""
+    if task_state_store(context) is not None:
+        return None
+    from airflow import __version__
+
+    return (
+        f"Airflow {__version__} keeps nothing between the attempts of a task; 3.3 does. What this task "
+        "creates is found again by its name and its mark: a clear stops what it waits for and creates anew, "
+        "and deployments that share a Qianfan account need different values of [qianfan] deployment."
+    )
 
 
 def is_cancelled_by_airflow(error: asyncio.CancelledError) -> bool:
     """Return whether a trigger was cancelled because its task does not wait for it here any more.
 
-    Airflow says so in the message of the error; a triggerer that ends says something else, or nothing.
+    Airflow says so in the message of the error, or before 3.3 gives none; a triggerer that ends says
+    something else.
     """
-    return error.args[:1] == ("__airflow_user_action__",)
+    return error.args[:1] == (("__airflow_user_action__",) if REMEMBERS else ())
 
 
 async def aget_task_state(ti: Any) -> str | None:
@@ -89,6 +176,20 @@ async def aget_task_state(ti: Any) -> str | None:
         raise LookupError("Airflow does not know the task")
     state: str | None = states[0]
     return state
+
+
+def store_dag(dag: DAG, bundle_name: str) -> None:
+    """Store a DAG that stands in no file in the metadata database, as ``dag.test()`` needs it."""
+    try:
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+        bag = DagBag(os.devnull, bundle_name=bundle_name)
+    except ImportError:  # 3.1
+        from airflow.models.dagbag import DagBag, sync_bag_to_db  # type: ignore[no-redef]
+
+        bag = DagBag(os.devnull)
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, bundle_name, None)
 
 
 class AttemptReplaced(Exception):

@@ -67,6 +67,15 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "5",
                         "default": "2",
                     },
+                    "deployment": {
+                        "description": "Any text that tells this deployment of Airflow from others that use "
+                        "the same Qianfan account. Before Airflow 3.3 names and marks are made from it, DAG, "
+                        "run and task; from 3.3 on they are random, and it is not needed.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "staging",
+                        "default": "",
+                    },
                     "settle_seconds": {
                         "description": "Seconds during which the result of a Create whose answer was lost is "
                         "looked for, before it is believed not to have taken effect and is sent again.",

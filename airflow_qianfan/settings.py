@@ -14,6 +14,11 @@ DEFAULTS: Mapping[str, float] = {
 }
 
 
+def deployment() -> str:
+    """Return what tells this deployment of Airflow apart where Airflow keeps nothing between attempts."""
+    return conf.get("qianfan", "deployment", fallback="") or ""
+
+
 def setting(name: str) -> float:
     """Return a setting.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -45,12 +44,11 @@ class AirflowForTests:
         :param arguments: arguments of ``dag.test()``, such as ``run_conf``.
         """
         from airflow.dag_processing.bundles.manager import DagBundlesManager
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+        from airflow_qianfan.compat import store_dag
 
         DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
-        bag = DagBag(dag_folder=os.devnull, bundle_name=_BUNDLE)
-        bag.bag_dag(dag)
-        sync_bag_to_db(bag, _BUNDLE, None)
+        store_dag(dag, _BUNDLE)
         run: DagRun = dag.test(**arguments)
         return run
 

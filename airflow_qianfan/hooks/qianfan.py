@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Set
 from contextlib import asynccontextmanager, contextmanager
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from traceback import extract_tb
@@ -18,7 +17,8 @@ from airflow_qianfan.compat import (
     AirflowException,
     AirflowNotFoundException,
     amask_secret,
-    aread_extra,
+    aread_connection,
+    connection_widgets,
     mask_secret,
 )
 from airflow_qianfan.exceptions import QianfanConfigurationError, QianfanError
@@ -73,6 +73,17 @@ class QianfanHook(BaseHook):
         self.timeout = timeout
         self.max_retries = max_retries
 
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the fields of the connection's extra, for Airflow before 3.2."""
+        return connection_widgets(_connection_type()["conn-fields"])
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return how the form shows the other fields, for Airflow before 3.2."""
+        behaviour: dict[str, Any] = _connection_type()["ui-field-behaviour"]
+        return {name.replace("-", "_"): value for name, value in behaviour.items()}
+
     @cached_property
     def client(self) -> QianfanClient:
         """The client of this hook; it keeps its connections open between calls."""
@@ -102,8 +113,7 @@ class QianfanHook(BaseHook):
 
         :raises QianfanConfigurationError: the connection lacks something.
         """
-        connection = await self.aget_connection(self.qianfan_conn_id)
-        config = self._config(connection, await aread_extra(connection))
+        config = self._config(*await aread_connection(self, self.qianfan_conn_id))
         await amask_secret(list(config.secrets))
         return config
 
@@ -241,6 +251,8 @@ class QianfanHook(BaseHook):
         return access_key_id, secret_access_key
 
     def _warn_of_unknown(self, extra: Mapping[str, Any], known: Set[str]) -> None:
+        from difflib import get_close_matches
+
         for name in sorted(extra.keys() - known):
             if (self.qianfan_conn_id, name) in _WARNED:
                 continue
@@ -261,6 +273,14 @@ class QianfanHook(BaseHook):
             raise QianfanConfigurationError(
                 f"Connection {self.qianfan_conn_id!r}: {error.message}."
             ) from None
+
+
+def _connection_type() -> dict[str, Any]:
+    from airflow_qianfan.get_provider_info import get_provider_info
+
+    (connection_type,) = get_provider_info()["connection-types"]
+    found: dict[str, Any] = connection_type
+    return found
 
 
 def _endpoint(connection: Connection, endpoint: Any) -> Any:

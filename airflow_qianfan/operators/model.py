@@ -64,8 +64,10 @@ class QianfanCreateCustomModelSetOperator(QianfanCreateOperator):
         try:
             model_set_id: str | None = found[0] if found else submission.submit()
         except (QianfanRequestError, QianfanAlreadyExistsError):
+            from airflow_qianfan.operators.base.lookup import find_by_name
+
             # Somebody else may have been faster, or the look-up above was stale.
-            model_set_id = submission.find_by_name()
+            model_set_id = find_by_name(submission.creation)
             if model_set_id is None:
                 raise
         self.deliver(context)

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from pkgutil import resolve_name
 from types import SimpleNamespace
 from typing import Any
 
-from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+
+from airflow_qianfan.compat import AirflowException, AirflowFailException, TaskDeferred
 
 
 class TaskStateStore:
@@ -110,7 +111,7 @@ class TaskRun:
 
 async def _first_event(trigger: Any) -> Any:
     path, arguments = trigger.serialize()
-    async for event in import_string(path)(**_stored(arguments)).run():
+    async for event in resolve_name(path)(**_stored(arguments)).run():
         return _stored(event.payload)
     raise AssertionError("the trigger ended without an event")
 

@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk._shared.module_loading import import_string
-from airflow.sdk.serde import deserialize
 from sqlalchemy import select
+from versions import DagSerialization, deserialize
 
 from airflow_qianfan.api.actions.finetuning import CreateFineTuningJob, CreateFineTuningTask
 from airflow_qianfan.api.actions.model import CreateCustomModel, CreateCustomModelSet
+from airflow_qianfan.compat import store_dag
 from airflow_qianfan.emulator import QianfanEmulator
 from airflow_qianfan.hooks.qianfan import QianfanHook
 
@@ -67,14 +68,6 @@ def _database() -> None:
     DagBundlesManager().sync_bundles_to_db()
 
 
-def _store(dag: Any) -> None:
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-
-    bag = DagBag(dag_folder="/dev/null", bundle_name="dags-folder")
-    bag.bag_dag(dag)
-    sync_bag_to_db(bag, "dags-folder", None)
-
-
 def _xcoms(dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
@@ -101,7 +94,7 @@ def run_dag(_database: None) -> Callable[..., Run]:
         errors: list[BaseException] = []
         for task in dag.tasks:
             task.on_failure_callback = [lambda context: errors.append(context["exception"])]
-        _store(dag)
+        store_dag(dag, "dags-folder")
         ended = dag.test(**kwargs)
         tasks = ended.get_task_instances()
         return Run(
@@ -136,7 +129,7 @@ class Deferral:
 
     def make_trigger(self) -> BaseTrigger:
         """Return the trigger as each start of a triggerer makes it."""
-        trigger: BaseTrigger = import_string(self.trigger)(**deserialize(self.arguments))
+        trigger: BaseTrigger = resolve_name(self.trigger)(**deserialize(self.arguments))
         return trigger
 
 
@@ -145,12 +138,11 @@ def defer_task(_database: None) -> Callable[..., Deferral]:
     """Run one operator or sensor until it defers itself."""
     from airflow.sdk.api.datamodels._generated import TaskInstance
     from airflow.sdk.execution_time.supervisor import run_task_in_process
-    from airflow.serialization.serialized_objects import DagSerialization
     from airflow.utils.types import DagRunTriggeredByType, DagRunType
 
     def run(operator: Any, **arguments: Any) -> Deferral:
         dag = _dag_of(operator, None, arguments)
-        _store(dag)
+        store_dag(dag, "dags-folder")
         now = datetime.now(UTC)
         dag_run = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag)).create_dagrun(
             run_id="manual",

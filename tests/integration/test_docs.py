@@ -104,7 +104,7 @@ def test_the_table_names_all_operators_and_sensors():
 
 
 def test_the_error_table_names_errors_that_exist_and_whether_they_are_retried():
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow_qianfan.compat import AirflowFailException
 
     table = README[README.index("| Error | When |") : README.index("All are in `airflow_qianfan.exceptions`")]
     for row in table.strip().splitlines()[2:]:

@@ -13,7 +13,8 @@ TESTS = """
 import os
 import time
 
-from airflow.sdk import DAG, conf
+from airflow.sdk import DAG
+from airflow_qianfan.compat import conf
 
 from airflow_qianfan.api.actions.finetuning import CreateFineTuningJob, DescribeFineTuningJobs
 from airflow_qianfan.hooks.qianfan import QianfanHook

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 from airflow.sdk import PokeReturnValue
-from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
 from airflow_qianfan.api.actions.finetuning import StopFineTuningTask
+from airflow_qianfan.compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from airflow_qianfan.exceptions import (
     QianfanNotFoundError,
     QianfanPermissionError,

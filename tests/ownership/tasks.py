@@ -11,10 +11,11 @@ from typing import Any
 
 from account import DATASET, FILES
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, ErrorType, TaskDeferred
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from airflow_qianfan.api.actions import load
+from airflow_qianfan.compat import AirflowFailException, TaskDeferred
 from airflow_qianfan.exceptions import QianfanError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.operators.finetuning import (

@@ -17,7 +17,7 @@ from airflow_qianfan.exceptions import (
     QianfanQuotaError,
     QianfanRequestError,
 )
-from airflow_qianfan.operators.base.submission import LOOKUPS
+from airflow_qianfan.operators.base.lookup import LOOKUPS
 
 
 def fails(task: AirflowTask, error: type[Exception] = QianfanError, **event: Any) -> Any:

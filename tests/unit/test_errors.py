@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import httpx
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from examples import CREATE, READ
 from wire import ok, refusal, reply
 
@@ -18,6 +17,7 @@ from airflow_qianfan.api.actions.finetuning import (
 )
 from airflow_qianfan.api.actions.model import CreateCustomModelSet, DescribeModelSet
 from airflow_qianfan.api.errors import ERROR_BY_CODE, clean, find_error, subject_of
+from airflow_qianfan.compat import AirflowException, AirflowFailException
 from airflow_qianfan.exceptions import (
     QianfanAlreadyExistsError,
     QianfanAmbiguousCreateError,

@@ -7,12 +7,12 @@ import json
 
 import pytest
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import redact
 from examples import READ, TASK
 from wire import ACCESS_KEY, PROXY_PASSWORD, SECRETS, SESSION_TOKEN, config_of, ok, refusal, reply
 
 from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs, StopFineTuningTask
+from airflow_qianfan.compat import AirflowNotFoundException
 from airflow_qianfan.exceptions import QianfanError, QianfanPermissionError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 

@@ -104,7 +104,7 @@ MAY_KNOW = {
     "compat": (),
     "exceptions": ("compat",),
     "api": ("api", "exceptions", "__version__"),
-    "hooks": ("hooks", "api", "exceptions", "compat"),
+    "hooks": ("hooks", "api", "exceptions", "compat", "get_provider_info"),
     "triggers": ("triggers", "hooks", "api", "exceptions", "compat", "settings"),
     "settings": ("compat",),
     "arguments": ("settings",),
@@ -112,7 +112,7 @@ MAY_KNOW = {
     "links": (),
     "sensors": ("sensors", *SHARED),
     "operators": ("operators", *SHARED),
-    "emulator": ("emulator", "api.signing", "__version__"),
+    "emulator": ("emulator", "api.signing", "__version__", "compat"),
     "get_provider_info": (),
 }
 

@@ -1,4 +1,7 @@
-"""Operators that create an object, once for each run of the task, whatever crashes."""
+"""Operators that create an object, once for each run of the task, whatever crashes.
+
+What only a running task needs is imported when it runs; DAG files are parsed every few seconds.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_qianfan.arguments import option
-from airflow_qianfan.operators.base import record as transitions
-from airflow_qianfan.operators.base.creation import Creation
+from airflow_qianfan.compat import smaller_guarantee
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
-from airflow_qianfan.operators.base.origin import Origin
-from airflow_qianfan.operators.base.record import Memory, Run
-from airflow_qianfan.operators.base.submission import Submission
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_qianfan.api.objects import RemoteObject
+    from airflow_qianfan.operators.base.creation import Creation
+    from airflow_qianfan.operators.base.origin import Origin
+    from airflow_qianfan.operators.base.record import Record
+    from airflow_qianfan.operators.base.submission import Submission
 
 
 class QianfanCreateOperator(QianfanRequestOperator):
@@ -73,6 +76,10 @@ class QianfanCreateOperator(QianfanRequestOperator):
         self, context: Context, kind: type[RemoteObject], build: Callable[[Origin], Any], **options: Any
     ) -> Submission:
         """Return what creates an object; see :class:`Submission` for the options."""
+        from airflow_qianfan.operators.base.submission import Submission
+
+        if self.durable and self._submission is None and (less := smaller_guarantee(context)):
+            self.log.info(less)
         submission = Submission(
             self.hook,
             context,
@@ -118,12 +125,14 @@ class QianfanCreateOperator(QianfanRequestOperator):
         :param context: context of the running task.
         :param kinds: of what; None for all that this operator creates.
         """
-        self.update_records(context, transitions.delivered, kinds)
+        from airflow_qianfan.operators.base.record import delivered
+
+        self.update_records(context, delivered, kinds)
 
     def update_records(
         self,
         context: Context,
-        transition: Callable[..., transitions.Record],
+        transition: Callable[..., Record],
         kinds: Sequence[type[RemoteObject]] | None = None,
     ) -> None:
         """Change what Airflow remembers of what this operator has created.
@@ -132,6 +141,8 @@ class QianfanCreateOperator(QianfanRequestOperator):
         :param transition: see :mod:`airflow_qianfan.operators.base.record`.
         :param kinds: of what; None for all that this operator creates.
         """
+        from airflow_qianfan.operators.base.record import Memory, Run
+
         run = Run.of(context)
         for kind in (kinds or self.kinds) if self.durable else ():
             memory = Memory(context, kind.record_key)
@@ -141,6 +152,8 @@ class QianfanCreateOperator(QianfanRequestOperator):
 
     def remembered_id(self, context: Context, kind: type[RemoteObject]) -> str | None:
         """Return the id that an earlier attempt, or this one before it was deferred, has stored."""
+        from airflow_qianfan.operators.base.record import Memory
+
         record = Memory(context, kind.record_key).read()
         return record.id if record else None
 

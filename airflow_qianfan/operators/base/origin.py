@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_qianfan.settings import deployment
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -69,5 +71,5 @@ def derived_identity(context: Context, *, attempt: int = 0) -> str:
     """
     ti: Any = context["ti"]
     map_index = -1 if ti.map_index is None else ti.map_index
-    parts = (ti.dag_id, ti.run_id, ti.task_id, map_index, ti.max_tries, attempt)
+    parts = (deployment(), ti.dag_id, ti.run_id, ti.task_id, map_index, ti.max_tries, attempt)
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:12]

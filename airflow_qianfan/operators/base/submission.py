@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_qianfan.compat import AttemptReplaced
 from airflow_qianfan.exceptions import (
@@ -21,6 +21,7 @@ from airflow_qianfan.exceptions import (
 )
 from airflow_qianfan.operators.base import record as transitions
 from airflow_qianfan.operators.base.creation import Creation
+from airflow_qianfan.operators.base.lookup import FEW_LOOKUPS, LOOKUPS, look_up, read_settled
 from airflow_qianfan.operators.base.origin import Origin, derived_identity
 from airflow_qianfan.operators.base.record import Memory, OnClear, Record, Run, Step, Verdict
 from airflow_qianfan.settings import setting
@@ -34,13 +35,6 @@ if TYPE_CHECKING:
     from airflow_qianfan.api.objects import Phase, RemoteObject
     from airflow_qianfan.hooks.qianfan import QianfanHook
 
-LOOKUPS = (0.0, 1 / 30, 2 / 30, 4 / 30, 8 / 30, 15 / 30)
-"""Lists are eventually consistent: something is absent only after all these look-ups. Each is the pause
-before one, as a share of ``[qianfan] settle_seconds``."""
-
-FEW_LOOKUPS = LOOKUPS[:3]
-"""The look-ups for what this task has not created itself, so that a mistyped id is told soon."""
-
 MAX_SUBMITS = 3
 """How often a Create is sent in one attempt at most, after looking whether the one before took effect."""
 
@@ -49,11 +43,6 @@ MAX_THROTTLED_PAUSE = 60.0
 
 STOP_SECONDS = 60.0
 """How long to poll whether an object that is to be replaced has ended."""
-
-_STALE = (QianfanNotFoundError, QianfanRequestError)
-"""Errors that stale reads return for new objects, or for a page that begins with one."""
-
-FoundT = TypeVar("FoundT")
 
 
 class Submission:
@@ -226,63 +215,16 @@ class Submission:
 
     def _phase_of(self, object_id: str) -> Phase | None:
         try:
-            return self._read(lambda: self.creation.phase_of(object_id))
+            return read_settled(lambda: self.creation.phase_of(object_id), self.creation.what, self._log)
         except QianfanNotFoundError:
             return None
-
-    # ------------------------------------------------------------------ look-ups
-
-    def _read(self, read: Callable[[], FoundT], lookups: Collection[float] = LOOKUPS) -> FoundT:
-        """Read what may be too new for the first look-up."""
-        stale: QianfanError | None = None
-        for number, share in enumerate(lookups, 1):
-            time.sleep(share * setting("settle_seconds"))
-            try:
-                return read()
-            except _STALE as error:
-                self._log.info("Look-up %d of %d for %s: %s", number, len(lookups), self.creation.what, error)
-                stale = error
-        raise stale or AssertionError("unreachable")
 
     def _look_up(
         self, before: Collection[str] | None, parent_id: str | None, lookups: Sequence[float] = LOOKUPS
     ) -> str | None:
-        """Return the id of what a Create in doubt has made; None where it has made nothing."""
-        failure: QianfanError | None = None
-        what = self.creation.what
-        for share in lookups:
-            time.sleep(share * setting("settle_seconds"))
-            try:
-                found, failure = self.creation.find(before, parent_id), None
-            except QianfanError as error:
-                if not (error.transient or isinstance(error, _STALE)):
-                    raise
-                self._log.warning("Look-up of %s failed: %s", what, error)
-                failure = error
-                continue
-            if len(found) > 1:
-                raise QianfanAmbiguousCreateError(
-                    f"{what}: {', '.join(found)} could each be the one that this task created"
-                )
-            if found:
-                self._log.info("Attached to %s %s, which exists already.", what, found[0])
-                self.was_found = before is None
-                return found[0]
-        if isinstance(failure, QianfanNotFoundError):
-            # What it belonged to is gone, and it with that.
-            return None
-        if failure is not None:
-            # The last look-up decides, so the next attempt of this task has to look again.
-            raise QianfanError(f"cannot tell whether {what} exists: {failure}") from failure
-        return None
-
-    def find_by_name(self) -> str | None:
-        """Return the id of what has the name, whoever created it, also where it is very new."""
-        for share in LOOKUPS:
-            time.sleep(share * setting("settle_seconds"))
-            if found := self.creation.same_name():
-                return found[0]
-        return None
+        found = look_up(self.creation, self._log, before, parent_id, lookups)
+        self.was_found = self.was_found or (found is not None and before is None)
+        return found
 
     # ------------------------------------------------------------------ the Create
 
@@ -292,7 +234,8 @@ class Submission:
         before = record.before
         if before is None or not self._owns_parent:
             # Others may have created something since a Create before this one, which took no effect.
-            before = self._read(self.creation.existing, LOOKUPS if self._owns_parent else FEW_LOOKUPS)
+            lookups = LOOKUPS if self._owns_parent else FEW_LOOKUPS
+            before = read_settled(self.creation.existing, self.creation.what, self._log, lookups)
         self._write(transitions.announced(record, before, self.creation.parent_id))
         return self.record or record
 

@@ -17,10 +17,7 @@ from airflow_qianfan.exceptions import (
 )
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.links import QianfanConsoleLink
-from airflow_qianfan.operators.base import record as transitions
 from airflow_qianfan.operators.base.create import QianfanCreateOperator
-from airflow_qianfan.operators.base.creation import Creation
-from airflow_qianfan.operators.base.submission import Submission
 from airflow_qianfan.report import report_errors
 from airflow_qianfan.triggers.base.cancel import stop_object, user_has_ended_task
 from airflow_qianfan.triggers.base.polling import (
@@ -35,6 +32,7 @@ from airflow_qianfan.triggers.base.polling import (
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_qianfan.operators.base.submission import Submission
     from airflow_qianfan.triggers.base.trigger import QianfanTrigger
 
 
@@ -248,7 +246,9 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         self._main = None
         if not self.object_id:
             return False
-        self.update_records(context, transitions.stop_requested, (self.kind,))
+        from airflow_qianfan.operators.base.record import stop_requested
+
+        self.update_records(context, stop_requested, (self.kind,))
         if not self._stop(hook, why, seconds=60):
             return False
         self.deliver(context)
@@ -273,6 +273,8 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         if main is None or main.record is None or not main.record.in_doubt:
             return None
         creation = main.creation
+        from airflow_qianfan.operators.base.creation import Creation
+
         lookup = Creation(
             hook, creation.origin, creation.kind, creation.request, owns_parent=creation.owns_parent
         )

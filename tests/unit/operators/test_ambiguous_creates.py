@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from creating import KINDS, LOST, new_task
 
+from airflow_qianfan.compat import AirflowFailException
 from airflow_qianfan.exceptions import (
     QianfanAmbiguousCreateError,
     QianfanConnectionError,

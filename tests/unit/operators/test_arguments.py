@@ -264,7 +264,7 @@ def test_copy_is_the_same(duplicate):
 
 
 def test_dag_survives_serialization():
-    from airflow.serialization.serialized_objects import DagSerialization
+    from versions import DagSerialization
 
     with DAG("stored", schedule=None) as dag:
         train = QianfanFineTuningOperator(task_id="train", **JOB, **TRAINING, name="{{ ds_nodash }}")

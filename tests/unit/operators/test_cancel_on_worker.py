@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowTaskTimeout
 from creating import FT, KINDS, WHOLE_TRAINING, Work, call
 
+from airflow_qianfan.compat import AirflowTaskTimeout
 from airflow_qianfan.exceptions import (
     QianfanError,
     QianfanExecutionTimeoutError,

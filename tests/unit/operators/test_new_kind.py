@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.exceptions import TaskDeferred
 from creating import Store, Work
 from pydantic import Field
 from wire import ACCESS_KEY, ENDPOINT, SECRET_KEY
@@ -32,6 +31,7 @@ from airflow_qianfan.api.actions.base import (
 )
 from airflow_qianfan.api.objects import Recognition, RemoteObject, States
 from airflow_qianfan.arguments import member, option, templated
+from airflow_qianfan.compat import TaskDeferred
 from airflow_qianfan.exceptions import QianfanExecutionTimeoutError, QianfanTerminalStateError
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.operators.base.wait import QianfanWaitingOperator

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from creating import FT, KINDS, call, new_job, new_model, new_model_set, new_task
 from in_process import HOUR
 
+from airflow_qianfan.compat import AirflowFailException
 from airflow_qianfan.exceptions import QianfanAmbiguousCreateError, QianfanError, QianfanPermissionError
 
 

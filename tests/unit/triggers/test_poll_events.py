@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from waiting import STATEFUL
 
 from airflow_qianfan.api.objects import Phase
+from airflow_qianfan.compat import AirflowFailException
 from airflow_qianfan.exceptions import (
     QianfanPollError,
     QianfanPollRefusedError,

@@ -4,11 +4,11 @@ import math
 import threading
 
 import pytest
-from airflow.sdk.exceptions import AirflowException
 from fake_qianfan import FALSE, MISSING, REFUSED_KEY, RESET, SECRET, answer, connect, refusal, server_error
 from waiting import SENSORS, STOPPABLE, TRIGGERS, UNSTOPPABLE, again, running
 
 from airflow_qianfan.api.objects import Phase
+from airflow_qianfan.compat import AirflowException
 from airflow_qianfan.exceptions import (
     QianfanOperationFailedError,
     QianfanPermissionError,

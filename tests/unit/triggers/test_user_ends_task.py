@@ -7,13 +7,12 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowException
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from fake_qianfan import FALSE, NUMERIC, RESET, answer, connect, refusal, server_error, throttled
 from waiting import STOPPABLE, again, running
 
 from airflow_qianfan.api.objects import Phase
-from airflow_qianfan.compat import aget_task_state
+from airflow_qianfan.compat import AirflowException, aget_task_state
 from airflow_qianfan.exceptions import QianfanPermissionError, QianfanWaitTimeoutError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers.base import cancel

@@ -9,13 +9,13 @@ import pkgutil
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from importlib import import_module
+from pkgutil import resolve_name
 from types import ModuleType
 from typing import Any
 
-from airflow.sdk._shared.module_loading import import_string
-from airflow.sdk.serde import deserialize, serialize
 from airflow.triggers.base import BaseTrigger
 from fake_qianfan import FakeQianfan
+from versions import deserialize, serialize
 
 from airflow_qianfan import sensors, triggers
 from airflow_qianfan.api import actions
@@ -82,7 +82,7 @@ def again(trigger: BaseTrigger) -> Any:
     """Return the trigger as a triggerer makes it from the database."""
     path, arguments = trigger.serialize()
     stored = json.loads(json.dumps(serialize(arguments)))
-    return import_string(path)(**deserialize(stored))
+    return resolve_name(path)(**deserialize(stored))
 
 
 @asynccontextmanager
