@@ -1,61 +1,81 @@
 # `make demo` and `make test` need only Python 3.11 or newer with pip; all else is installed into .venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-BIN := .venv/bin
+# `make demo AIRFLOW=3.1`, and likewise any other, runs on another version of Airflow; without it, on the newest.
+AIRFLOW ?=
+VENV := .venv$(AIRFLOW:%=-%)
+CONSTRAINTS := .ci/constraints$(AIRFLOW:%=-%).txt
+BIN := $(VENV)/bin
 
 PYTEST := $(BIN)/python -m pytest
 # The tests on a real Airflow run alone: it needs both cores.
 PARALLEL := -n 2 --dist worksteal --ignore tests/system
+# A fifth of the random cases that test-all tries.
+FEWER := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.2)
 
-.PHONY: help demo up test test-all bench lint types format docs constraints clean
+.PHONY: help demo up test test-all test-short test-versions bench lint types format docs constraints clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
 
-demo: .venv/.installed  ## train and publish a model on a real Airflow, against the emulator
+demo: $(VENV)/.installed  ## train and publish a model on a real Airflow, against the emulator
 	@$(BIN)/python -m demo
 
-up: .venv/.installed  ## like demo, and leave Airflow and the emulator running until Ctrl-C
+up: $(VENV)/.installed  ## like demo, and leave Airflow and the emulator running until Ctrl-C
 	@$(BIN)/python -m demo --keep
 
 test: lint types  ## lint, types and the tests, with one run on a real Airflow
-	$(PYTEST) $(PARALLEL) -m "not slow"
+	$(FEWER) $(PYTEST) $(PARALLEL) -m "not slow"
 	$(PYTEST) tests/system -m "not slow"
 
-test-all: lint types  ## test, with the soak test and the crash matrix; QIANFAN_FUZZ=3 tries more random cases
+test-all: lint types  ## test, with the soak test, the crash matrix and all random cases; QIANFAN_FUZZ=3 tries more
 	$(PYTEST) $(PARALLEL)
 	$(PYTEST) tests/system
+
+test-short: $(VENV)/.installed  ## the tests on the chosen Airflow, with a few rows of the crash matrix
+	$(FEWER) $(PYTEST) $(PARALLEL) -m "not slow"
+	$(PYTEST) tests/system -m "short or not slow"
+
+test-versions:  ## test-short on each supported version of Airflow
+	$(MAKE) test-short AIRFLOW=3.1
+	$(MAKE) test-short AIRFLOW=3.2
+	$(MAKE) test-short
 
 bench: .venv-bench/.installed  ## compare with peers, in about ten minutes; writes benchmarks/RESULTS.md
 	AIRFLOW_HOME=$(CURDIR)/.airflow-bench .venv-bench/bin/python -m benchmarks
 
-lint: .venv/.installed  ## ruff
+lint: $(VENV)/.installed  ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: .venv/.installed  ## mypy --strict
+types: $(VENV)/.installed  ## mypy --strict
 	$(BIN)/mypy
 
-format: .venv/.installed  ## let ruff format and fix
+format: $(VENV)/.installed  ## let ruff format and fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/.installed  ## write the table of Actions in the README anew
+docs: $(VENV)/.installed  ## write the table of Actions in the README anew
 	$(BIN)/python docs/actions.py
 
-constraints: .venv/.installed  ## write .ci/constraints.txt anew, with the newest versions
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade \
-		--extra dev --output-file .ci/constraints.txt pyproject.toml
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --extra dev
+
+constraints: .venv/.installed  ## write .ci/constraints*.txt anew
+	$(COMPILE) --upgrade --output-file .ci/constraints.txt pyproject.toml
+	@# The oldest Airflow, with the oldest version of everything that this project names.
+	$(COMPILE) --upgrade --resolution lowest-direct \
+		--output-file .ci/constraints-3.1.txt pyproject.toml .ci/pins-3.1.txt
+	$(COMPILE) --upgrade --output-file .ci/constraints-3.2.txt pyproject.toml .ci/pins-3.2.txt
 
 clean:  ## remove all that the other commands made
-	rm -rf .venv .venv-bench .airflow-* dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .airflow-* dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.venv/.installed: pyproject.toml .ci/constraints.txt
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
-	$(PYTHON) -m venv --clear .venv
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true
 	@# uv is many times faster; where it cannot reach the packages, as with a certificate of one's own, pip may.
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints .ci/constraints.txt --editable '.[dev]' \
-		|| $(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) --editable '.[dev]' \
+		|| $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@
 
 # The peers have many dependencies, which the tests should not see, and need other versions than the tests.

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from cases import cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -47,7 +48,9 @@ def lived_in(local):
     return local
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=cases(1500), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_any_json_body_is_answered_as_documented(lived_in, data):
     ids = [record_id for kind in Record.kinds.values() for record_id in lived_in.store.table(kind)]
@@ -77,7 +80,7 @@ def test_any_json_body_is_answered_as_documented(lived_in, data):
         assert set(content) == {"requestId", "code", "message"}
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=cases(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(action=st.sampled_from(ACTIONS), body=st.binary(min_size=1, max_size=60))
 def test_any_bytes_are_answered_as_documented(local, action, body):
     answer = local.send(action, body)

@@ -147,15 +147,6 @@ def test_dags_run_in_an_airflow_of_their_own(tmp_path):
     assert "3 passed" in run_pytest(tmp_path, DAGS)
 
 
-def test_the_test_file_of_the_readme_passes(tmp_path):
-    (block,) = [
-        block
-        for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-        if "qianfan_airflow" in block
-    ]
-    assert "3 passed" in run_pytest(tmp_path, block)
-
-
 def test_loading_the_plugin_starts_and_imports_nothing_heavy():
     code = (
         "import sys, airflow_qianfan.emulator.pytest_plugin;"

@@ -142,12 +142,22 @@ async def test_where_airflow_does_not_answer_nothing_is_stopped_and_an_error_say
 
 
 async def test_an_airflow_that_hangs_is_not_waited_for_without_end(
-    account: Account, waiting: AirflowTask, airflow: Airflow, log: Log
+    account: Account,
+    waiting: AirflowTask,
+    airflow: Airflow,
+    log: Log,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(cancel, "TRIGGERER_ASK_SECONDS", 0.05)
     answered = threading.Event()
-    airflow.answer = lambda: answered.wait(LIMIT)
+
+    def answer() -> Any:
+        assert answered.wait(2 * LIMIT), "it was waited for"
+        raise AssertionError("too late")
+
+    airflow.answer = answer
     try:
-        await cancel_trigger(waiting, log, seconds=0.05)
+        await cancel_trigger(waiting, log)
     finally:
         answered.set()
     assert len(account.active) == 1

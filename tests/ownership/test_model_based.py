@@ -7,11 +7,11 @@ job, two deployments with the same ids. All in one process and in virtual time.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
 from account import FILES, HOUR, Account
+from cases import cases
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -23,7 +23,6 @@ from airflow_qianfan.exceptions import (
     QianfanError,
 )
 
-EXAMPLES = 100 * int(os.environ.get("QIANFAN_FUZZ") or 1)
 LAG = 20.0
 """How old stale reads are, in seconds; less than ``settle_seconds``."""
 
@@ -347,6 +346,6 @@ class Ownership(RuleBasedStateMachine):
 
 
 Ownership.TestCase.settings = settings(
-    max_examples=EXAMPLES, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=cases(100), stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestOwnership = Ownership.TestCase

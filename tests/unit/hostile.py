@@ -1,18 +1,11 @@
-"""Answers of every kind, and how many of them to try."""
+"""Answers of every kind."""
 
 from __future__ import annotations
 
 import json
-import os
 
 from hypothesis import strategies as st
 from wire import SECRETS
-
-
-def cases(count: int) -> int:
-    """Return how many cases to try; the environment variable QIANFAN_FUZZ multiplies them."""
-    return int(count * float(os.environ.get("QIANFAN_FUZZ", "1")))
-
 
 MEMBER_NAMES = """
 requestId result code message Code Message error_code error_msg log_id jobId taskId jobList taskList pageInfo

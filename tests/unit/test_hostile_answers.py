@@ -11,8 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+from cases import cases
 from examples import REQUESTS, request_classes
-from hostile import BODIES, HEADERS, STATUSES, cases
+from hostile import BODIES, HEADERS, STATUSES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wire import PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN, Caller, reply, response

@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
+from cases import cases
 from creating import FILES, JOB, TRAINING
-from hostile import ANY_JSON, BODIES, HEADERS, IDS, STATUSES, cases
+from hostile import ANY_JSON, BODIES, HEADERS, IDS, STATUSES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from provided import OPERATORS as ALL_OPERATORS

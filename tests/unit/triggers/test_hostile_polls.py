@@ -6,7 +6,8 @@ import json
 import logging
 import math
 
-from hostile import ANY_JSON, IDS, cases
+from cases import cases
+from hostile import ANY_JSON, IDS
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
