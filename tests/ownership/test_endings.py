@@ -94,8 +94,14 @@ def cancel_hook(conn_id: str) -> Any:
     [None, "scheduled", "queued", "running", "deferred", "up_for_retry", "up_for_reschedule", "restarting"],
 )
 async def test_nothing_is_stopped_where_no_user_has_ended_the_task(
-    account: Account, waiting: AirflowTask, airflow: Airflow, log: Log, state: str | None
+    account: Account,
+    waiting: AirflowTask,
+    airflow: Airflow,
+    log: Log,
+    state: str | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(cancel, "REMEMBERS", True)
     airflow.says(waiting, state)
     await cancel_trigger(waiting, log)
     assert len(account.active) == 1

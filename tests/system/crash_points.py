@@ -37,10 +37,11 @@ def install() -> None:
     _installed = True
     import httpx
     from airflow.sdk import BaseOperator
-    from airflow.sdk.execution_time.context import TaskStateStoreAccessor
+    from airflow.sdk.execution_time import context
 
     _watch(httpx.HTTPTransport, "handle_request", "sending", "sent", _action)
-    _watch(TaskStateStoreAccessor, "set", "storing", "stored", _stored)
+    if store := getattr(context, "TaskStateStoreAccessor", None):  # 3.3
+        _watch(store, "set", "storing", "stored", _stored)
     _watch(BaseOperator, "defer", "deferring", "deferred", lambda *_, **__: "")
     # Airflow calls it for execute_complete.
     _watch(BaseOperator, "resume_execution", "resuming", "resumed", lambda *_, **__: "")

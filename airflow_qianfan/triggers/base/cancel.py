@@ -49,6 +49,9 @@ REFUSALS = (QianfanOperationFailedError, QianfanRequestError)
 # The state of the task after a user has marked it, or where no further attempt follows.
 _ENDED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
 
+# The state after a clear, which ends the object only where the next attempt could not know of it.
+_CLEARED = frozenset({None, "scheduled", "queued", "running", "restarting"})
+
 _NOT_ENDED = "it has not ended within %g s"
 
 Steps = Generator["Action[Any] | float", Any, "RemoteObject"]
@@ -234,7 +237,7 @@ async def _stop_if_user_ended_task(
             type(error).__name__,
         )
         return
-    if state in _ENDED or not (REMEMBERS or state == "deferred"):
+    if state in _ENDED or (state in _CLEARED and not REMEMBERS):
         why = f"a user ended the Airflow task that waited for it: it is {state or 'cleared'}"
         await astop_object(hook, target, why, log, seconds=seconds)
     else:
