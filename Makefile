@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 
 PYTEST := $(BIN)/python -m pytest
 # The tests on a real Airflow run alone: it needs both cores.
-PARALLEL := -n 2 --dist worksteal --ignore tests/system
+# Twice as many as cores: many tests wait.
+PARALLEL := -n 4 --dist worksteal --ignore tests/system
 # A fifth of the random cases that test-all tries.
 FEWER := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.2)
 
