@@ -1,6 +1,6 @@
 # `make demo` and `make test` need only Python 3.11 or newer with pip; all else is installed into .venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-# `make demo AIRFLOW=3.1`, and likewise any other, runs on another version of Airflow; without it, on the newest.
+# demo, up and test-short run on another version of Airflow with AIRFLOW=3.1 or 3.2; all others need the newest.
 AIRFLOW ?=
 VENV := .venv$(AIRFLOW:%=-%)
 CONSTRAINTS := .ci/constraints$(AIRFLOW:%=-%).txt

@@ -60,6 +60,7 @@ else:
         )
 
 __all__ = [
+    "AFTER_A_CLEAR",
     "REMEMBERS",
     "AirflowException",
     "AirflowFailException",
@@ -139,24 +140,35 @@ def task_state_store(context: Context) -> Any:
 
 def smaller_guarantee(context: Context) -> str | None:
     """Return what a user has to know where this Airflow gives less than 3.3 does; None where it does not."""
-    if task_state_store(context) is not None:
+    if REMEMBERS or task_state_store(context) is not None:
         return None
     from airflow import __version__
 
     return (
         f"Airflow {__version__} keeps nothing between the attempts of a task; 3.3 does. What this task "
-        "creates is found again by its name and its mark: a clear stops what it waits for and creates anew, "
-        "and deployments that share a Qianfan account need different values of [qianfan] deployment."
+        "creates is found again by its name and its mark. Before you clear it, stop what still goes on: a "
+        "clear creates anew. Deployments that share a Qianfan account need different values of [qianfan] "
+        "deployment."
     )
 
 
 def is_cancelled_by_airflow(error: asyncio.CancelledError) -> bool:
     """Return whether a trigger was cancelled because its task does not wait for it here any more.
 
-    Airflow says so in the message of the error, or before 3.3 gives none; a triggerer that ends says
-    something else.
+    From 3.3 on Airflow says so in the message of the error. Before, there is none, and a triggerer that ends
+    cancels all that runs in its event loop in the same way; nothing would answer it then.
     """
-    return error.args[:1] == (("__airflow_user_action__",) if REMEMBERS else ())
+    if REMEMBERS:
+        return error.args[:1] == ("__airflow_user_action__",)
+    return not error.args and not all(task.cancelling() for task in asyncio.all_tasks())
+
+
+AFTER_A_CLEAR = (
+    "a retry or a clear of the task re-attaches to it or stops it"
+    if REMEMBERS
+    else "a retry of the task re-attaches to it; before you clear the task, stop it in the console"
+)
+"""What becomes of something that goes on at the service while no attempt of its task waits for it."""
 
 
 async def aget_task_state(ti: Any) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from airflow_qianfan.compat import AirflowException, AirflowFailException
+from airflow_qianfan.compat import AFTER_A_CLEAR, AirflowException, AirflowFailException
 
 
 class QianfanError(AirflowException):
@@ -258,13 +258,13 @@ class QianfanTerminalStateError(QianfanError, AirflowFailException):
 class QianfanPollError(QianfanError):
     """The state could not be read, many times in a row. What was waited for goes on at the service."""
 
-    advice = "It goes on at Qianfan. Retry or clear the task when the service answers: it re-attaches."
+    advice = f"It goes on at Qianfan. When the service answers, {AFTER_A_CLEAR}."
 
 
 class QianfanPollRefusedError(QianfanPollError, AirflowFailException):
     """The state cannot be read: key, policy, connection or id are wrong. What was waited for goes on."""
 
-    advice = "It goes on at Qianfan. Correct that and clear the task: it re-attaches."
+    advice = f"It goes on at Qianfan. Once that is corrected, {AFTER_A_CLEAR}."
 
 
 class QianfanWaitTimeoutError(QianfanError):

@@ -5,9 +5,6 @@ import re
 import socket
 import subprocess
 import sys
-from pathlib import Path
-
-README = Path(__file__).parents[2] / "README.md"
 
 TESTS = """
 import os

@@ -99,9 +99,7 @@ async def test_nothing_is_stopped_where_no_user_has_ended_the_task(
     airflow: Airflow,
     log: Log,
     state: str | None,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cancel, "REMEMBERS", True)
     airflow.says(waiting, state)
     await cancel_trigger(waiting, log)
     assert len(account.active) == 1

@@ -139,7 +139,7 @@ def test_integration_of_every_module_is_described():
     } == names
 
 
-@needs(3, 2, "does not read the defaults of providers")
+@needs(3, 2, "a process that loads no providers knows no defaults of theirs")
 def test_default_of_every_setting_is_known_to_airflow(monkeypatch):
     for name, option in INFO["config"]["qianfan"]["options"].items():
         monkeypatch.delenv(f"AIRFLOW__QIANFAN__{name.upper()}", raising=False)

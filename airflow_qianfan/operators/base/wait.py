@@ -7,7 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_qianfan.arguments import option
-from airflow_qianfan.compat import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout, conf
+from airflow_qianfan.compat import (
+    AFTER_A_CLEAR,
+    AirflowTaskTimeout,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+    conf,
+)
 from airflow_qianfan.exceptions import (
     QianfanError,
     QianfanExecutionTimeoutError,
@@ -206,7 +212,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         """Stop what was created, where the service can, and return the error that says so."""
         stopped = self._cancel(context, "execution_timeout is over")
         what = f"{self.kind.noun} {self.object_id}" if self.object_id else f"the {self.kind.noun}"
-        how = "was stopped" if stopped else "may go on; a clear of this task re-attaches to it or stops it"
+        how = "was stopped" if stopped else f"may go on; {AFTER_A_CLEAR}"
         return QianfanExecutionTimeoutError(
             f"execution_timeout is over: {self.execution_timeout}; {what} {how}"
         )
@@ -287,9 +293,10 @@ class QianfanWaitingOperator(QianfanCreateOperator):
 
     def _log_goes_on(self) -> None:
         self.log.error(
-            "%s %s goes on at Qianfan, unwatched. A retry or a clear of this task re-attaches to it.",
+            "%s %s goes on at Qianfan, unwatched: %s.",
             self.kind.noun.capitalize(),
             self.object_id or "",
+            AFTER_A_CLEAR,
         )
 
     def _finish(self, context: Context, event: dict[str, Any] | None) -> dict[str, Any]:

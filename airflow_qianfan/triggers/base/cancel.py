@@ -1,8 +1,7 @@
 """Stops an object when the Airflow task that waited for it is ended, verified and without raising.
 
 A user ends a task by marking it as failed or successful. A clear does not: the next attempt decides what
-becomes of the object, where Airflow remembers it for that. Restarts, hand-overs and lost workers do not
-either.
+becomes of the object. Restarts, hand-overs and lost workers do not either.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context
 
-from airflow_qianfan.compat import REMEMBERS, AirflowException, aget_task_state
+from airflow_qianfan.compat import AirflowException, aget_task_state
 from airflow_qianfan.exceptions import (
     QianfanAPIError,
     QianfanError,
@@ -48,9 +47,6 @@ REFUSALS = (QianfanOperationFailedError, QianfanRequestError)
 
 # The state of the task after a user has marked it, or where no further attempt follows.
 _ENDED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
-
-# The state after a clear, which ends the object only where the next attempt could not know of it.
-_CLEARED = frozenset({None, "scheduled", "queued", "running", "restarting"})
 
 _NOT_ENDED = "it has not ended within %g s"
 
@@ -237,8 +233,8 @@ async def _stop_if_user_ended_task(
             type(error).__name__,
         )
         return
-    if state in _ENDED or (state in _CLEARED and not REMEMBERS):
-        why = f"a user ended the Airflow task that waited for it: it is {state or 'cleared'}"
+    if state in _ENDED:
+        why = f"a user ended the Airflow task that waited for it: it is {state}"
         await astop_object(hook, target, why, log, seconds=seconds)
     else:
         log.info(
@@ -284,5 +280,4 @@ def user_has_ended_task(*, or_cleared: bool = False) -> bool:
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(ASK_SECONDS)
-    or_cleared = or_cleared or not REMEMBERS
     return bool(states) and (states[0] in _ENDED or (or_cleared and states[0] == "restarting"))

@@ -353,14 +353,7 @@ def ask(monkeypatch, ti) -> bool:
     ],
 )
 def test_the_state_of_the_task_tells_whether_a_user_has_ended_it(monkeypatch, state, ended):
-    monkeypatch.setattr(cancel, "REMEMBERS", True)
     assert ask(monkeypatch, TaskInstance(state)) is ended
-
-
-def test_a_clear_is_an_end_where_the_next_attempt_remembers_nothing(monkeypatch):
-    monkeypatch.setattr(cancel, "REMEMBERS", False)
-    assert ask(monkeypatch, TaskInstance("restarting")) is True
-    assert ask(monkeypatch, TaskInstance("running")) is False
 
 
 def test_where_airflow_cannot_be_asked_the_object_goes_on(monkeypatch):

@@ -88,40 +88,14 @@ async def test_what_a_user_has_ended_is_stopped(qianfan, airflow, trigger, state
     "state", ["deferred", "scheduled", "queued", "running", "restarting", "up_for_retry", "awaiting", None]
 )
 async def test_what_moved_to_another_triggerer_or_was_cleared_goes_on(
-    qianfan, airflow, trigger, state, capsys, monkeypatch
+    qianfan, airflow, trigger, state, capsys
 ):
-    monkeypatch.setattr(cancel, "REMEMBERS", True)
     qianfan.add(trigger.kind(), "id-1")
     airflow.state = state
     await make_trigger(trigger).on_kill()
     assert not qianfan.calls
     (line,) = lines_of(capsys, "info")
     assert f"{trigger.kind().noun} id-1 goes on: its task is {state}" in line
-
-
-@each_trigger
-@pytest.mark.parametrize(
-    ("state", "is_stopped"),
-    [
-        (None, True),
-        ("scheduled", True),
-        ("queued", True),
-        ("running", True),
-        ("restarting", True),
-        ("deferred", False),
-        ("up_for_retry", False),
-        ("awaiting", False),
-    ],
-)
-async def test_what_was_cleared_is_stopped_where_the_next_attempt_remembers_nothing(
-    qianfan, airflow, trigger, state, is_stopped, monkeypatch
-):
-    monkeypatch.setattr(cancel, "REMEMBERS", False)
-    remote = qianfan.add(trigger.kind(), "id-1")
-    airflow.state = state
-    waiting = make_trigger(trigger)
-    await waiting.on_kill()
-    assert (trigger.kind().states.read(remote.word).phase is Phase.STOPPED) is is_stopped
 
 
 @each_trigger
