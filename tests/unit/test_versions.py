@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_the_form_of_3_1_has_a_widget_for_each_field(monkeypatch):
         name: type(name, (Widget,), {})
         for name in ("BooleanField", "IntegerField", "PasswordField", "StringField")
     }
-    monkeypatch.setitem(__import__("sys").modules, "wtforms", SimpleNamespace(**kinds))
+    monkeypatch.setitem(sys.modules, "wtforms", SimpleNamespace(**kinds))
     (connection_type,) = get_provider_info()["connection-types"]
     widgets = QianfanHook.get_connection_form_widgets()
     assert widgets.keys() == connection_type["conn-fields"].keys()
