@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from airflow import __version__
 from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.sdk.log import mask_secret
-from airflow.triggers.base import BaseTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG, BaseHook, Connection, Context, conf
@@ -86,7 +86,7 @@ __all__ = [
 ]
 
 
-REMEMBERS = hasattr(BaseTrigger, "on_kill")
+REMEMBERS = tuple(map(int, __version__.split(".")[:2])) >= (3, 3)
 """Whether this is 3.3 or later, which keeps what an attempt stores for the next, and tells a trigger why it
 is cancelled."""
 
@@ -142,8 +142,6 @@ def smaller_guarantee(context: Context) -> str | None:
     """Return what a user has to know where this Airflow gives less than 3.3 does; None where it does not."""
     if REMEMBERS or task_state_store(context) is not None:
         return None
-    from airflow import __version__
-
     return (
         f"Airflow {__version__} keeps nothing between the attempts of a task; 3.3 does. What this task "
         "creates is found again by its name and its mark. Before you clear it, stop what still goes on: a "

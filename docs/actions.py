@@ -39,7 +39,7 @@ def table() -> str:
     """Return the table as Markdown."""
     sensors: dict[str, list[str]] = {}
     for sensor in classes("sensors"):
-        action = sensor.trigger_class.kind().describe("an id").action
+        action = sensor.trigger_class().kind().describe("an id").action
         sensors.setdefault(action, []).append(f"`{sensor.__name__}`")
     lines = ["| Action | Operators and sensors | Official page |", "|---|---|---|"]
     whole_steps = []

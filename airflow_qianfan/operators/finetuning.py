@@ -13,7 +13,6 @@ from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.operators.base.remove import QianfanDeleteOperator
 from airflow_qianfan.operators.base.stop import QianfanStopOperator
 from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
-from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 JOB = "finetuning.FineTuningJob"
 TASK = "finetuning.FineTuningTask"
+TASK_TRIGGER = "finetuning.QianfanFineTuningTaskTrigger"
 
 
 class _JobArguments(QianfanCreateOperator):
@@ -116,7 +116,7 @@ class QianfanCreateFineTuningTaskOperator(_TaskArguments, QianfanWaitingOperator
 
     action = "finetuning.CreateFineTuningTask"
     kind_path = TASK
-    trigger_class = QianfanFineTuningTaskTrigger
+    trigger_path = TASK_TRIGGER
     operator_extra_links = (QianfanFineTuningTaskLink(),)
 
     fine_tuning_job_id: str = member("the job it belongs to, ``job-…``.", name="job_id")
@@ -202,7 +202,7 @@ class QianfanFineTuningOperator(_TaskArguments, _JobArguments, QianfanWaitingOpe
     job_action = "finetuning.CreateFineTuningJob"
     custom_operator_name = "Train"
     kind_path = TASK
-    trigger_class = QianfanFineTuningTaskTrigger
+    trigger_path = TASK_TRIGGER
     operator_extra_links = (QianfanFineTuningTaskLink(),)
 
     def __post_init__(self) -> None:

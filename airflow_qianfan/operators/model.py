@@ -16,7 +16,6 @@ from airflow_qianfan.operators.base.create import QianfanCreateOperator
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.operators.base.remove import QianfanDeleteOperator
 from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
-from airflow_qianfan.triggers.model import QianfanModelTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -104,7 +103,7 @@ class QianfanCreateCustomModelOperator(QianfanWaitingOperator):
     action = "model.CreateCustomModel"
     custom_operator_name = "Publish model version"
     kind_path = MODEL
-    trigger_class = QianfanModelTrigger
+    trigger_path = "model.QianfanModelTrigger"
     operator_extra_links = (QianfanModelLink(),)
 
     model_set_id: str = member("the model set that gets the version, ``am-…``; it must exist.")

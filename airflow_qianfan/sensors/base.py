@@ -25,6 +25,7 @@ from airflow_qianfan.exceptions import (
 )
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.report import report_errors
+from airflow_qianfan.triggers import load
 from airflow_qianfan.triggers.base.cancel import stop_object, user_has_ended_task
 from airflow_qianfan.triggers.base.polling import (
     LAST_POLL,
@@ -51,8 +52,9 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
 
     ui_color = "#e8eefc"
 
-    trigger_class: ClassVar[type[QianfanTrigger]]
-    """What waits for it in the triggerer."""
+    trigger_path: ClassVar[str]
+    """What waits for it in the triggerer, such as ``finetuning.QianfanFineTuningTaskTrigger``; see
+    :func:`airflow_qianfan.triggers.load`."""
 
     qianfan_conn_id: str = templated("id of the connection.", default=QianfanHook.default_conn_name)
     deferrable: bool | None = option(
@@ -108,15 +110,20 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
         """The hook of this task."""
         return QianfanHook(self.qianfan_conn_id)
 
+    @classmethod
+    def trigger_class(cls) -> type[QianfanTrigger]:
+        """Return what waits for it in the triggerer."""
+        return load(cls.trigger_path)
+
     @property
     def target(self) -> Target:
         """What is waited for."""
-        trigger = self.trigger_class
+        trigger = self.trigger_class()
         return Target(trigger.kind(), getattr(self, trigger.id_name))
 
     def make_trigger(self, **kwargs: Any) -> QianfanTrigger:
         """Return the trigger that waits in the triggerer."""
-        trigger = self.trigger_class
+        trigger = self.trigger_class()
         parent_id = self._state.target.parent_id if self._state else None
         parent = {trigger.parent_name: parent_id} if trigger.parent_name else {}
         return trigger(

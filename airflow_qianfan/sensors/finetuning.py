@@ -5,7 +5,6 @@ from __future__ import annotations
 from airflow_qianfan.arguments import templated
 from airflow_qianfan.links import QianfanFineTuningTaskLink
 from airflow_qianfan.sensors.base import QianfanSensor
-from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
 
 
 class QianfanFineTuningTaskSensor(QianfanSensor):
@@ -19,7 +18,7 @@ class QianfanFineTuningTaskSensor(QianfanSensor):
         https://cloud.baidu.com/doc/qianfan-api/s/lmo1afnju
     """
 
-    trigger_class = QianfanFineTuningTaskTrigger
+    trigger_path = "finetuning.QianfanFineTuningTaskTrigger"
     operator_extra_links = (QianfanFineTuningTaskLink(),)
 
     fine_tuning_task_id: str = templated("the task, ``task-…``.")

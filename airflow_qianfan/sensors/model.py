@@ -5,7 +5,6 @@ from __future__ import annotations
 from airflow_qianfan.arguments import templated
 from airflow_qianfan.links import QianfanModelLink
 from airflow_qianfan.sensors.base import QianfanSensor
-from airflow_qianfan.triggers.model import QianfanModelTrigger
 
 
 class QianfanModelSensor(QianfanSensor):
@@ -18,7 +17,7 @@ class QianfanModelSensor(QianfanSensor):
         https://cloud.baidu.com/doc/qianfan-api/s/Imnim2i64
     """
 
-    trigger_class = QianfanModelTrigger
+    trigger_path = "model.QianfanModelTrigger"
     operator_extra_links = (QianfanModelLink(),)
 
     model_id: str = templated("the version, ``amv-…``.")

@@ -25,6 +25,7 @@ from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.links import QianfanConsoleLink
 from airflow_qianfan.operators.base.create import QianfanCreateOperator
 from airflow_qianfan.report import report_errors
+from airflow_qianfan.triggers import load
 from airflow_qianfan.triggers.base.cancel import stop_object, user_has_ended_task
 from airflow_qianfan.triggers.base.polling import (
     LAST_POLL,
@@ -49,8 +50,9 @@ WORKER_STOP_SECONDS = 3.0
 class QianfanWaitingOperator(QianfanCreateOperator):
     """Creates an object and waits for it. ``execution_timeout`` holds while the task is deferred, too."""
 
-    trigger_class: ClassVar[type[QianfanTrigger]]
-    """What waits for it in the triggerer."""
+    trigger_path: ClassVar[str]
+    """What waits for it in the triggerer, such as ``finetuning.QianfanFineTuningTaskTrigger``; see
+    :func:`airflow_qianfan.triggers.load`."""
 
     wait_for_completion: bool = option("wait, or return the ids at once.", default=True)
     deferrable: bool | None = option(
@@ -141,7 +143,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
 
     def make_trigger(self, **kwargs: Any) -> QianfanTrigger:
         """Return the trigger that waits for what was created."""
-        trigger = self.trigger_class
+        trigger = load(self.trigger_path)
         ids: dict[str, Any] = {trigger.id_name: self.object_id}
         if trigger.parent_name:
             ids[trigger.parent_name] = self._main.creation.parent_id if self._main else None

@@ -24,6 +24,7 @@ from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.operators.base.origin import Origin
 from airflow_qianfan.operators.base.remove import QianfanRemovalOperator
 from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
+from airflow_qianfan.triggers import load as load_trigger
 
 OF_ONE_ACTION = [operator for operator in OPERATORS if issubclass(operator, QianfanRequestOperator)]
 WITH_KIND = [operator for operator in OF_ONE_ACTION if hasattr(operator, "kind_path")]
@@ -146,7 +147,7 @@ def test_page_of_the_operator_is_the_page_of_its_request(operator):
 
 @pytest.mark.parametrize("sensor", SENSORS, ids=lambda sensor: sensor.__name__)
 def test_page_of_a_sensor_is_that_of_what_it_polls(sensor):
-    request = sensor.trigger_class.kind().describe("an id")
+    request = sensor.trigger_class().kind().describe("an id")
     assert re.findall(PAGES, type(request).__doc__) == re.findall(PAGES, sensor.__doc__)
 
 
@@ -178,7 +179,7 @@ def test_no_two_kinds_are_remembered_under_the_same_key():
 
 @each_waiting
 def test_trigger_of_what_waits_is_of_the_same_kind(operator):
-    trigger = operator.trigger_class
+    trigger = load_trigger(operator.trigger_path)
     if issubclass(operator, QianfanWaitingOperator):
         assert operator.kind_path == trigger.kind_path
     else:

@@ -124,7 +124,7 @@ class TreeTrigger(QianfanTrigger):
 class TreeSensor(QianfanSensor):
     """Waits until a tree is ripe."""
 
-    trigger_class = TreeTrigger
+    trigger_path = "orchard.TreeTrigger"
 
     tree_id: str = templated("the tree.")
 
@@ -142,7 +142,7 @@ class CreateTreeOperator(QianfanWaitingOperator):
 
     action = "orchard.CreateTree"
     kind_path = "orchard.Tree"
-    trigger_class = TreeTrigger
+    trigger_path = "orchard.TreeTrigger"
 
     fruit: str = member("what it bears.")
     description: str | None = member("what it is for.", default=None, length=(0, 100))
@@ -210,7 +210,8 @@ def orchard(monkeypatch: pytest.MonkeyPatch) -> Orchard:
         "extra": {"max_retries": 0, "verify": False},
     }
     monkeypatch.setenv("AIRFLOW_CONN_QIANFAN_DEFAULT", json.dumps(connection))
-    monkeypatch.setitem(sys.modules, "airflow_qianfan.api.actions.orchard", sys.modules[__name__])
+    for room in ("api.actions", "triggers"):
+        monkeypatch.setitem(sys.modules, f"airflow_qianfan.{room}.orchard", sys.modules[__name__])
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda _, sent: transport.handle_request(sent))
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle_async)
     return orchard

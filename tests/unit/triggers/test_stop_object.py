@@ -23,7 +23,7 @@ from airflow_qianfan.triggers.base.polling import Target
 from airflow_qianfan.triggers.base.trigger import ON_KILL_TIMEOUT
 
 KINDS = [trigger.kind() for trigger in STOPPABLE]
-SENSOR_OF = {sensor.trigger_class: sensor for sensor in SENSORS}
+SENSOR_OF = {sensor.trigger_class(): sensor for sensor in SENSORS}
 each_kind = pytest.mark.parametrize("kind", KINDS)
 each_trigger = pytest.mark.parametrize("trigger", STOPPABLE)
 #: Airflow kills a worker's process so many seconds after the signal.

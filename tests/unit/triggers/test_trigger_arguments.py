@@ -37,15 +37,15 @@ def test_a_trigger_agrees_with_its_kind(trigger):
 
 @pytest.mark.parametrize("sensor", SENSORS)
 def test_a_sensor_agrees_with_its_trigger(sensor):
-    assert sensor.trigger_class in TRIGGERS
-    made = sensor(task_id="it", **{sensor.trigger_class.id_name: "id-1"})
-    assert sensor.trigger_class.id_name in sensor.template_fields
-    assert made.target.kind is sensor.trigger_class.kind()
+    assert sensor.trigger_class() in TRIGGERS
+    made = sensor(task_id="it", **{sensor.trigger_class().id_name: "id-1"})
+    assert sensor.trigger_class().id_name in sensor.template_fields
+    assert made.target.kind is sensor.trigger_class().kind()
     assert made.make_trigger().object_id == made.target.object_id == "id-1"
 
 
 def test_every_trigger_serves_a_sensor():
-    assert {sensor.trigger_class for sensor in SENSORS} == set(TRIGGERS)
+    assert {sensor.trigger_class() for sensor in SENSORS} == set(TRIGGERS)
 
 
 @pytest.mark.parametrize("arguments", [{}, ALL], ids=["defaults", "all"])
