@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -181,7 +183,15 @@ class AsyncQianfanClient:
         return call.answer(response, body.content())
 
 
+@cache
+def _certifi() -> ssl.SSLContext:
+    # Reading it takes as long as twenty calls, and the file never changes.
+    return httpx.create_ssl_context(trust_env=False)
+
+
 def _trusted(verify: bool | str) -> bool | ssl.SSLContext:
+    if verify is True and not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
+        return _certifi()
     if isinstance(verify, bool):
         return verify
     # httpx takes a path too, but warns that it will not for ever.
