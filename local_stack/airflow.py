@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import json
 import re
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 USER = "admin"
 
-_PASSWORD_FILE = "simple_auth_manager_passwords.json"
+PASSWORD_FILE = "simple_auth_manager_passwords.json"
 _LEFTOVERS = (
     "airflow.cfg",
     "airflow.db",
@@ -30,7 +31,7 @@ _LEFTOVERS = (
     "airflow.db-wal",
     "logs",
     "extra",
-    _PASSWORD_FILE,
+    PASSWORD_FILE,
 )
 #: Command lines (Airflow renames some of its processes) of what `LocalAirflow.processes` can find.
 _COMMAND_LINES = {
@@ -63,7 +64,7 @@ class LocalAirflow(Service):
         ports = [port_for.select_random() for _ in range(3)]
         self.url = f"http://127.0.0.1:{ports[0]}"
         self.api = AirflowApi(self.url, USER, self.password)
-        self._env = _settings(self.home, dags_folder.absolute(), ports) | dict(env or {})
+        self._env = airflow_settings(self.home, dags_folder.absolute(), ports) | dict(env or {})
         self._airflow = str(Path(sys.executable).parent / "airflow")
         self._main = GuardedProcess(
             "Airflow",
@@ -72,7 +73,7 @@ class LocalAirflow(Service):
             env=self._env,
             leftovers=_LEFTOVERS,
             # Airflow generates passwords only for users that are missing in this file.
-            files={_PASSWORD_FILE: json.dumps({USER: self.password})},
+            files={PASSWORD_FILE: json.dumps({USER: self.password})},
         )
         self._extra: list[GuardedProcess] = []
         self._seen: set[str] = set()
@@ -86,6 +87,13 @@ class LocalAirflow(Service):
     def database_url(self) -> str:
         """Where Airflow keeps its data, as SQLAlchemy takes it."""
         return self._env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+
+    @property
+    def fernet_key(self) -> str:
+        """With what Airflow encrypts in its database."""
+        config = configparser.ConfigParser(interpolation=None)
+        config.read(self.home / "airflow.cfg")
+        return config["core"]["fernet_key"]
 
     def start(self) -> None:
         """Start all components; they are not ready yet."""
@@ -103,28 +111,14 @@ class LocalAirflow(Service):
         :raises ProcessFailed: if a component ends or a DAG file is broken.
         """
 
-        def is_ready() -> bool:
+        def can_run() -> bool:
             self.check()
-            return self._is_ready(dag_id)
+            return is_ready(self.api, dag_id)
 
         try:
-            wait_for(is_ready, what="all components are healthy and the DAG is parsed", timeout=timeout)
+            wait_for(can_run, what="all components are healthy and the DAG is parsed", timeout=timeout)
         except TimeoutError:
             raise self._main.failure(f"was not ready within {timeout:g} s") from None
-
-    def _is_ready(self, dag_id: str | None) -> bool:
-        try:
-            health = self.api.health()
-            if not all(health.get(name) == "healthy" for name in ("scheduler", "dag_processor", "triggerer")):
-                return False
-            if dag_id is None or self.api.has_dag(dag_id):
-                return True
-            errors = self.api.import_errors()
-        except httpx.TransportError:
-            return False
-        if errors:
-            raise ProcessFailed(f"The DAG {dag_id} cannot be loaded:\n" + "\n".join(errors))
-        return False
 
     def check(self) -> None:
         """Raise `ProcessFailed` if Airflow or one of its components has ended by itself."""
@@ -183,8 +177,30 @@ class LocalAirflow(Service):
         process.start()
 
 
-def _settings(home: Path, dags_folder: Path, ports: list[int]) -> dict[str, str]:
-    """Airflow's configuration: everything below ``home``, free ports, and short intervals."""
+def is_ready(api: AirflowApi, dag_id: str | None) -> bool:
+    """Return whether every component is healthy and the DAG, if given, can be triggered.
+
+    :raises ProcessFailed: a DAG file is broken.
+    """
+    try:
+        health = api.health()
+        if not all(health.get(name) == "healthy" for name in ("scheduler", "dag_processor", "triggerer")):
+            return False
+        if dag_id is None or api.has_dag(dag_id):
+            return True
+        errors = api.import_errors()
+    except httpx.TransportError:
+        return False
+    if errors:
+        raise ProcessFailed(f"The DAG {dag_id} cannot be loaded:\n" + "\n".join(errors))
+    return False
+
+
+def airflow_settings(home: Path, dags_folder: Path, ports: list[int]) -> dict[str, str]:
+    """Return Airflow's configuration: everything below ``home``, free ports, and short intervals.
+
+    :param ports: of the API server, and of the log servers of worker and triggerer.
+    """
     api_port, worker_log_port, trigger_log_port = ports
     options: dict[str, dict[str, object]] = {
         "core": {
@@ -197,7 +213,7 @@ def _settings(home: Path, dags_folder: Path, ports: list[int]) -> dict[str, str]
             "hostname_callable": "socket.gethostname",
             "execution_api_server_url": f"http://127.0.0.1:{api_port}/execution/",
             "simple_auth_manager_users": f"{USER}:admin",
-            "simple_auth_manager_passwords_file": home / _PASSWORD_FILE,
+            "simple_auth_manager_passwords_file": home / PASSWORD_FILE,
         },
         # SQLite waits 5 s for a lock by default; a scheduler that gives up ends.
         "database": {"sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}?timeout=60"},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from local_stack.process import GuardedProcess, Service
+from local_stack.unprivileged import can_be_unprivileged, give_to_unprivileged, unprivileged
 from local_stack.waiting import wait_for
 
 _OPTIONS = {
@@ -62,17 +61,11 @@ class LocalPostgres(Service):
         return self.folder / "data"
 
     def _command(self, program: str, *arguments: str) -> list[str]:
-        user = _unprivileged_user()
-        prefix = []
-        if user:
-            prefix = [f"{shutil.which('setpriv')}", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}"]
-            prefix += ["--clear-groups"]
-        return [*prefix, str(self._programs / program), *arguments]
+        return unprivileged(str(self._programs / program), *arguments)
 
     def start(self) -> None:
         """Make the database and start PostgreSQL."""
-        if user := _unprivileged_user():
-            os.chown(self.folder, user.pw_uid, user.pw_gid)
+        give_to_unprivileged(self.folder)
         arguments = ["-D", str(self._data), "--username=airflow", "--auth=trust"]
         arguments += ["--encoding=UTF8", "--locale=C", "--no-sync"]
         subprocess.run(
@@ -90,6 +83,19 @@ class LocalPostgres(Service):
             return False
         return True
 
+    def restart(self) -> None:
+        """Shut it down, which ends all connections, and start it again."""
+        self._process.stop()
+        self._process.start()
+        wait_for(self._answers, what="PostgreSQL answers again", pause=0.1)
+
+    def dump(self) -> str:
+        """Return all that it holds, as SQL."""
+        command = self._command("pg_dump", "--host", str(self.folder), "--username=airflow", "postgres")
+        return subprocess.run(
+            command, cwd=self.folder, check=True, capture_output=True, text=True, errors="replace"
+        ).stdout
+
     def stop(self) -> None:
         """End it and delete its data."""
         self._process.stop()
@@ -98,13 +104,9 @@ class LocalPostgres(Service):
 
 def _programs() -> Path | None:
     """The folder of ``initdb`` and ``postgres``; Debian keeps it out of the PATH."""
-    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+    if not can_be_unprivileged():
         return None
     found = shutil.which("initdb")
     folders = [Path(found).resolve().parent] if found else []
     folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     return next((one for one in folders if (one / "initdb").exists() and (one / "postgres").exists()), None)
-
-
-def _unprivileged_user() -> pwd.struct_passwd | None:
-    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,87 +15,19 @@ from typing import Any
 
 import httpx
 import psutil
-from search import Texts
 
-from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs, DescribeFineTuningTask
-from airflow_qianfan.api.actions.model import DescribeModel
-from airflow_qianfan.api.client import QianfanClient
-from airflow_qianfan.api.config import QianfanConfig
-from airflow_qianfan.exceptions import QianfanNotFoundError
 from local_stack.airflow import LocalAirflow
 from local_stack.airflow_api import FINISHED
 from local_stack.guard import is_alive
+from local_stack.ledger import read_ledger
 from local_stack.qianfan import LocalQianfan
+from local_stack.search import Texts
 from local_stack.waiting import PATIENCE, wait_for
 
 HOUR = 3600.0
 SLOW = "qianfan_slow"
-_SOURCE = re.compile(r"Airflow: (\S+) / (\S+) / (\w+)(?:\[(\d+)\])? \[airflow:\w{12}\]")
 #: What may go wrong with one row and is told as its failure.
 _TROUBLE = (AssertionError, TimeoutError, httpx.HTTPError, psutil.Error)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Which task of which DAG run created something, as its description says."""
-
-    dag_id: str
-    run_id: str
-    map_index: int | None
-
-
-@dataclass
-class Ledger:
-    """What one Qianfan has done, by who asked for it. Only what took effect counts."""
-
-    jobs: dict[Source, list[str]] = field(default_factory=lambda: defaultdict(list))
-    trainings: dict[Source, list[str]] = field(default_factory=lambda: defaultdict(list))
-    versions: dict[Source, list[str]] = field(default_factory=lambda: defaultdict(list))
-    #: ``runStatus`` of each training.
-    status: dict[str, str] = field(default_factory=dict)
-
-    def of(self, kind: str, dag_id: str, run_id: str) -> list[str]:
-        """Return the ``jobs``, ``trainings`` or ``versions`` of a DAG run."""
-        created = getattr(self, kind)
-        return [one for source in created if (source.dag_id, source.run_id) == (dag_id, run_id)
-                for one in created[source]]  # fmt: skip
-
-
-def read_ledger(qianfan: LocalQianfan) -> Ledger:
-    """Read a Qianfan's journal, and find out through its API who is behind each entry."""
-    connection = qianfan.connection
-    config = QianfanConfig(
-        access_key_id=qianfan.access_key,
-        secret_access_key=qianfan.secret_key,
-        session_token=connection["extra"]["session_token"],
-        endpoint=qianfan.endpoint,
-    )
-    ledger = Ledger()
-    sources: dict[str, Source] = {}
-    effective = [entry for entry in qianfan.journal() if entry["effect"]]
-    with QianfanClient(config) as client:
-        for job in client.iterate(DescribeFineTuningJobs(max_keys=100)):
-            sources[job.job_id] = _source(job.description)
-        for entry in effective:
-            ids = entry["ids"]
-            match entry["action"]:
-                case "CreateFineTuningJob":
-                    ledger.jobs[sources[ids["jobId"]]].append(ids["jobId"])
-                case "CreateFineTuningTask":
-                    ledger.trainings[sources[ids["jobId"]]].append(ids["taskId"])
-                    seen = client.call(DescribeFineTuningTask(task_id=ids["taskId"]))
-                    ledger.status[ids["taskId"]] = seen.run_status or ""
-                case "CreateCustomModel":
-                    with contextlib.suppress(QianfanNotFoundError):  # it was discarded again
-                        model = client.call(DescribeModel(model_id=ids["modelId"]))
-                        ledger.versions[_source(model.description)].append(ids["modelId"])
-    return ledger
-
-
-def _source(description: str | None) -> Source:
-    match = _SOURCE.fullmatch(description or "")
-    assert match, f"nobody knows who created this: {description!r}"
-    return Source(match[1], match[2], None if match[4] is None else int(match[4]))
 
 
 @dataclass

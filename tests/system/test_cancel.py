@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
-from ground import SLOW, Ground, Outcome, Row, read_ledger
+from ground import SLOW, Ground, Outcome, Row
+
+from local_stack.ledger import read_ledger
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
-import search
-from ground import SLOW, Ground, Outcome, Row, read_ledger
+from ground import SLOW, Ground, Outcome, Row
+
+from local_stack import search
+from local_stack.ledger import read_ledger
 
 pytestmark = pytest.mark.slow
 
@@ -173,7 +175,7 @@ def outcomes(ground: Ground, request: pytest.FixtureRequest) -> dict[str, Outcom
 def survivors(ground: Ground) -> dict[str, Outcome]:
     """Replace what all tasks share while trainings run, and the triggerer again while versions are made."""
     start_and_wait(ground, TRIGGERER)
-    ground.dump = search.database(ground.airflow)
+    ground.dump = search.database(ground.airflow.database_url, ground.airflow.fernet_key)
     for number in (signal.SIGKILL, signal.SIGTERM):
         ground.replace_triggerer(number)
     start_and_wait(ground, SCHEDULER)
@@ -283,7 +285,7 @@ def test_no_secret_is_found_anywhere(
     outcomes: dict[str, Outcome], survivors: dict[str, Outcome], ground: Ground
 ) -> None:
     files = search.files(*ground.stores)
-    database = search.database(ground.airflow) + ground.dump
+    database = search.database(ground.airflow.database_url, ground.airflow.fernet_key) + ground.dump
     in_database = {"connection.password (decrypted)", "connection.extra (decrypted)"}
     for qianfan, found in (ground.fast, in_database), (ground.slow, set()):
         token = qianfan.connection["extra"]["session_token"]
@@ -308,5 +310,5 @@ def test_the_search_finds_what_is_there(
     assert any("Trigger fired event" in text and training in text for _, text in files)
     assert any("SignatureDoesNotMatch" in text for _, text in files)
     assert "trigger.kwargs" in search.places(ground.dump, training)
-    stored = search.places(search.database(ground.airflow), training)
+    stored = search.places(search.database(ground.airflow.database_url, ground.airflow.fernet_key), training)
     assert {"xcom.value", "task_state_store.value"} <= stored

@@ -7,8 +7,9 @@ import signal
 
 import psutil
 import pytest
-from ground import SLOW, Ground, Outcome, Row, read_ledger
+from ground import SLOW, Ground, Outcome, Row
 
+from local_stack.ledger import read_ledger
 from local_stack.waiting import wait_for
 
 pytestmark = pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import zlib
 from collections.abc import Iterator
@@ -11,8 +10,6 @@ from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import create_engine, inspect, text
-
-from local_stack.airflow import LocalAirflow
 
 DECRYPTED = " (decrypted)"
 
@@ -31,12 +28,10 @@ def files(*folders: Path) -> Texts:
     return found
 
 
-def database(airflow: LocalAirflow) -> Texts:
+def database(url: str, fernet_key: str) -> Texts:
     """Every value of every table: as it is stored, uncompressed, and decrypted with Airflow's own key."""
-    config = configparser.ConfigParser(interpolation=None)
-    config.read(airflow.home / "airflow.cfg")
-    fernet = Fernet(config["core"]["fernet_key"])
-    engine = create_engine(airflow.database_url)
+    fernet = Fernet(fernet_key)
+    engine = create_engine(url)
     try:
         with engine.connect() as connection:
             return [

@@ -1,0 +1,1 @@
+"""A distributed Airflow whose parts fail, one after the other: ``python -m distributed``."""

@@ -1,0 +1,202 @@
+"""Train and publish on a distributed Airflow while its parts fail: ``python -m distributed``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import NoReturn
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from distributed.cluster import Cluster, missing
+from distributed.events import EVENTS
+from distributed.judge import Verdict, found_secrets, judge
+from local_stack.airflow_api import FINISHED
+from local_stack.process import ProcessFailed
+
+SHORT = ("worker SIGKILL", "triggerer paused, its triggers handed over, woken", "Redis SIGKILL")
+KINDS = ("train_and_publish_sync", "train_and_publish_deferrable", "fine_tune_sync", "fine_tune_deferrable")
+AT_ONCE = 8
+"""How many runs go on at the same time."""
+
+
+class Trial:
+    """Runs DAGs, lets events happen meanwhile, and says what came of both.
+
+    :param cluster: where it happens.
+    :param console: what is told goes there.
+    """
+
+    def __init__(self, cluster: Cluster, console: Console) -> None:
+        self._cluster, self._console = cluster, console
+        self._began = time.monotonic()
+        self._kinds = cycle(KINDS)
+        self._runs: dict[tuple[str, str], str] = {}
+        self._events = Table("at", "event", "took", title="Events")
+
+    def run(self, events: Iterator[str], count: int, *, sweep: bool) -> list[str]:
+        """Do it, and return a sentence for each thing that is wrong.
+
+        :param events: names of events, one after the other.
+        :param count: how many runs at least.
+        :param sweep: whether a sweep of twenty trainings is one more.
+        """
+        self._cluster.wait_ready()
+        self._tell(f"Airflow runs after {self._now()}")
+        self._start("sweep" if sweep else next(self._kinds))
+        for name in events:
+            self._fill()
+            # Something has to be under way for an event to matter.
+            trainings = self._trainings()
+            self._wait(partial(self._has_more_than, trainings), "another training has begun")
+            self._let_happen(name)
+        while len(self._runs) < count + sweep:
+            self._fill()
+            self._wait(lambda: len(self._active()) < AT_ONCE, "a run has ended")
+        self._wait(lambda: not self._active(), "all runs have ended")
+        return self._report()
+
+    def _let_happen(self, name: str) -> None:
+        at, began = self._now(), time.monotonic()
+        self._tell(f"{at}  {name}")
+        told = EVENTS[name](self._cluster)
+        self._cluster.wait_healthy()
+        self._events.add_row(at, f"{name} ({told})" if told else name, f"{time.monotonic() - began:.0f} s")
+
+    def _fill(self) -> None:
+        while len(self._active()) < AT_ONCE:
+            self._start(next(self._kinds))
+
+    def _start(self, dag_id: str) -> None:
+        run_id = f"run-{len(self._runs)}"
+        self._wait(lambda: self._cluster.api.trigger(dag_id, run_id=run_id), "a run is triggered")
+        self._runs[dag_id, run_id] = "queued"
+
+    def _active(self) -> list[tuple[str, str]]:
+        """Read the states of what has not ended, and return what still has not."""
+        for key in [key for key, state in self._runs.items() if state not in FINISHED]:
+            read = partial(self._cluster.api.run_state, *key)
+            self._runs[key] = str(self._cluster.wait(read, what="Airflow tells the state of a run"))
+        return [key for key, state in self._runs.items() if state not in FINISHED]
+
+    def _has_more_than(self, trainings: int) -> bool:
+        return self._trainings() > trainings
+
+    def _trainings(self) -> int:
+        done = (entry["action"] for entry in self._cluster.qianfan.journal() if entry["effect"])
+        return sum(action == "CreateFineTuningTask" for action in done)
+
+    def _wait(self, read: Callable[[], object], what: str) -> None:
+        self._cluster.wait(read, what=what, limit=1200)
+
+    def _report(self) -> list[str]:
+        verdicts = judge(self._cluster, self._runs)
+        secrets = [f"a secret can be read: {place}" for place in found_secrets(self._cluster)]
+        self._console.print(self._events)
+        self._console.print(_table(verdicts))
+        wrong = [sentence for verdict in verdicts for sentence in verdict.wrong] + secrets
+        for sentence in wrong:
+            self._tell(sentence, style="red")
+        total = f"{len(self._runs)} runs, {sum(one.trainings for one in verdicts)} trainings, {self._now()}"
+        self._tell(f"{total}: {len(wrong)} wrong")
+        return wrong
+
+    def _now(self) -> str:
+        minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
+        return f"{minutes}:{seconds:02}"
+
+    def _tell(self, text: str, style: str | None = None) -> None:
+        self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _table(verdicts: Sequence[Verdict]) -> Table:
+    table = Table("DAG", "runs", "states", "jobs", "trainings", "versions", "wrong", title="Outcomes")
+    for one in verdicts:
+        states = ", ".join(f"{count} {state}" for state, count in one.states.items())
+        figures = (one.runs, states, one.jobs, one.trainings, one.versions, len(one.wrong))
+        table.add_row(one.dag_id, *map(str, figures))
+    return table
+
+
+def at_random(seed: int, seconds: float) -> Iterator[str]:
+    """Yield names of events at random until the time is over.
+
+    :param seed: the same seed yields the same events.
+    """
+    chance, end = random.Random(seed), time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield chance.choice(list(EVENTS))
+
+
+def install(packages: Sequence[str], console: Console) -> None:
+    """Install Debian packages, where this user may.
+
+    :raises ProcessFailed: they cannot be installed.
+    """
+    names = " ".join(packages)
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        raise ProcessFailed(f"These programs are missing; install them as root: apt-get install {names}")
+    console.print(f"Installing {names} ...")
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    )
+    if done.returncode:
+        raise ProcessFailed(f"apt-get cannot install {names}:\n{done.stderr[-2000:]}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the trial; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m distributed", description=__doc__)
+    parser.add_argument("--runs", type=int, default=50, help="DAG runs at least, beside the sweep (50)")
+    parser.add_argument("--task-seconds", type=float, default=45, help="how long a training takes (45)")
+    parser.add_argument("--short", action="store_true", help="10 runs and three events")
+    parser.add_argument("--random-kills", type=float, metavar="SECONDS", help="events at random, for so long")
+    parser.add_argument("--seed", type=int, default=0, help="which random events (0)")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave all files there")
+    options = parser.parse_args(argv)
+    console = Console()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    events: Iterator[str] = iter(SHORT if options.short else EVENTS)
+    if options.random_kills:
+        events = at_random(options.seed, options.random_kills)
+    folder = options.keep or Path(tempfile.mkdtemp(prefix="distributed-"))
+    try:
+        if packages := missing():
+            install(packages, console)
+        with Cluster(folder, task_seconds=options.task_seconds) as cluster:
+            trial = Trial(cluster, console)
+            return (
+                1 if trial.run(events, 10 if options.short else options.runs, sweep=not options.short) else 0
+            )
+    except (ProcessFailed, TimeoutError, httpx.HTTPError) as error:
+        console.print(f"Failed: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("Stopped; no process is left.")
+        return 130
+    finally:
+        if options.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
