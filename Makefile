@@ -13,7 +13,7 @@ PARALLEL := -n 4 --dist worksteal --ignore tests/system
 # A fifth of the random cases that test-all tries.
 FEWER := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.2)
 
-.PHONY: help demo up test test-all test-short test-versions bench lint types format docs constraints clean
+.PHONY: help demo up test test-all test-short test-versions distributed bench lint types format docs constraints clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -40,6 +40,9 @@ test-versions:  ## test-short on each supported version of Airflow
 	$(MAKE) test-short AIRFLOW=3.1
 	$(MAKE) test-short AIRFLOW=3.2
 	$(MAKE) test-short
+
+distributed: $(VENV)/.installed  ## an Airflow with Celery whose parts fail one after the other, in 15 minutes; OPTIONS="--help"
+	@$(BIN)/python -m distributed $(OPTIONS)
 
 bench: .venv-bench/.installed  ## compare with peers, in about ten minutes; writes benchmarks/RESULTS.md
 	AIRFLOW_HOME=$(CURDIR)/.airflow-bench .venv-bench/bin/python -m benchmarks

@@ -28,6 +28,7 @@ from local_stack.airflow_api import FINISHED
 from local_stack.process import ProcessFailed
 
 SHORT = ("worker SIGKILL", "triggerer paused, its triggers handed over, woken", "Redis SIGKILL")
+SHORT_RUNS = 10
 KINDS = ("train_and_publish_sync", "train_and_publish_deferrable", "fine_tune_sync", "fine_tune_deferrable")
 AT_ONCE = 8
 """How many runs go on at the same time."""

@@ -43,19 +43,24 @@ def judge(cluster: Cluster, runs: dict[tuple[str, str], str]) -> list[Verdict]:
         verdict = verdicts.setdefault(dag_id, Verdict(dag_id, 0))
         verdict.runs += 1
         verdict.states[state] += 1
-        made = {kind: ledger.of(kind, dag_id, run_id) for kind in ("jobs", "trainings", "versions")}
-        verdict.jobs += len(made["jobs"])
-        verdict.trainings += len(made["trainings"])
-        verdict.versions += len(made["versions"])
-        if wrong := _wrong(dag_id, state, made, ledger):
+        verdict.jobs += len(ledger.of("jobs", dag_id, run_id))
+        verdict.trainings += len(ledger.of("trainings", dag_id, run_id))
+        verdict.versions += len(ledger.of("versions", dag_id, run_id))
+        if wrong := wrong_in(dag_id, run_id, state, ledger):
             verdict.wrong.append(f"{dag_id} / {run_id}: {', '.join(wrong)}")
     return list(verdicts.values())
 
 
-def _wrong(dag_id: str, state: str, made: dict[str, list[str]], ledger: Ledger) -> list[str]:
+def wrong_in(dag_id: str, run_id: str, state: str, ledger: Ledger) -> list[str]:
+    """Return what is wrong with a run: anything but each training exactly once, and success.
+
+    :param state: the state of the run.
+    :param ledger: what Qianfan has done.
+    """
     is_sweep = dag_id == "sweep"
     trainings = SWEEP if is_sweep else 1
     wanted = {"jobs": trainings, "trainings": trainings, "versions": 0 if is_sweep else 1}
+    made = {kind: ledger.of(kind, dag_id, run_id) for kind in wanted}
     wrong = [f"{len(made[kind])} {kind} {made[kind]}" for kind in wanted if len(made[kind]) != wanted[kind]]
     wrong += [f"{one} is {ledger.status[one]}" for one in made["trainings"] if ledger.status[one] != "Done"]
     if state != "success":
