@@ -59,7 +59,6 @@ class Trial:
         self._tell(f"Airflow runs after {self._now()}")
         self._start("sweep" if sweep else next(self._kinds))
         for name in events:
-            self._fill()
             # Something has to be under way for an event to matter.
             trainings = self._trainings()
             self._wait(partial(self._has_more_than, trainings), "another training has begun")
@@ -94,6 +93,7 @@ class Trial:
         return [key for key, state in self._runs.items() if state not in FINISHED]
 
     def _has_more_than(self, trainings: int) -> bool:
+        self._fill()
         return self._trainings() > trainings
 
     def _trainings(self) -> int:

@@ -95,6 +95,7 @@ class AirflowTask:
             try_number=self.try_number,
             max_tries=self.max_tries,
             xcom_push=lambda key, value: self.xcoms.__setitem__(key, json.loads(json.dumps(value))),
+            xcom_pull=lambda *, task_ids, key, map_indexes: self.xcoms.get(key),
             get_task_states=lambda **_: {self.run_id: {self.task_id: self.state}},
         )
         dag_run = SimpleNamespace(clear_number=self.clears)
@@ -112,6 +113,10 @@ class AirflowTask:
         assert deferred is not None
         kwargs = {**(deferred.kwargs or {}), "event": event}
         return self._call("resume_execution", deferred.method_name, kwargs, self.context())
+
+    def give_up(self) -> Any:
+        """Go on as Airflow does where no trigger has answered in time."""
+        return self._call("resume_execution", "__fail__", {"error": "Trigger timeout"}, self.context())
 
     def _call(self, method: str, *arguments: Any) -> Any:
         self.operator = self.make(**self.arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from account import Account
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from tasks import AirflowTask, training, version
 
+from airflow_qianfan.exceptions import QianfanExecutionTimeoutError
 from airflow_qianfan.triggers.base import cancel
 
 LIMIT = 60.0
@@ -342,3 +344,14 @@ def test_a_worker_reads_the_connection_again_where_its_key_or_token_has_ended(
     assert running.attempt()["status"] == "Done"
     assert polls > 3
     assert len(account.ids("task")) == 1
+
+
+@pytest.mark.parametrize("has_store", [True, False], ids=["records", "no records"])
+def test_the_time_out_of_a_deferral_that_no_triggerer_served_stops_the_training(
+    account: Account, has_store: bool
+) -> None:
+    task = training(**({} if has_store else {"store": None}), execution_timeout=timedelta(hours=1))
+    task.attempt()
+    with pytest.raises(QianfanExecutionTimeoutError, match="was stopped"):
+        task.give_up()
+    assert list(account.states().values()) == ["Stopped"]

@@ -151,11 +151,16 @@ class QianfanCreateOperator(QianfanRequestOperator):
                 memory.write(transition(record, run))
 
     def remembered_id(self, context: Context, kind: type[RemoteObject]) -> str | None:
-        """Return the id that an earlier attempt, or this one before it was deferred, has stored."""
+        """Return the id that this attempt has stored before it was deferred."""
         from airflow_qianfan.operators.base.record import Memory
 
         record = Memory(context, kind.record_key).read()
-        return record.id if record else None
+        if record is not None and record.id is not None:
+            return record.id
+        # Where Airflow keeps no records, or the operator none. A new attempt begins without XComs.
+        ti: Any = context["ti"]
+        found = ti.xcom_pull(task_ids=ti.task_id, key=kind.id_name, map_indexes=ti.map_index)
+        return found if isinstance(found, str) else None
 
     def created(self, submission: Submission, object_id: str) -> None:
         """Take the id of what was created, before it is stored."""
