@@ -99,8 +99,8 @@ class QianfanDescribeDatasetVersionOperator(QianfanRequestOperator):
     """Describe a version of a data set (DescribeDatasetVersion), in whatever state it is.
 
     Returns ``dataset_version_id``, ``dataset_id``, ``version_number``, ``dataset_name``, ``data_format``,
-    ``description``, ``status`` (how far its publication is), ``import_status`` and ``publish_status`` (the
-    service's own words) and ``console_url``.
+    ``description``, ``sample_count`` (if the service tells), ``status`` (how far its publication is),
+    ``import_status`` and ``publish_status`` (the service's own words) and ``console_url``.
 
     .. seealso::
         https://cloud.baidu.com/doc/qianfan-api/s/1mnzr9j3b

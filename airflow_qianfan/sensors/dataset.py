@@ -43,8 +43,8 @@ class QianfanDatasetPublishSensor(QianfanSensor):
     """Waits until a version of a data set is Published; fails when its publication has failed.
 
     Returns ``dataset_version_id``, ``dataset_id``, ``version_number``, ``dataset_name``, ``data_format``,
-    ``description``, ``status``, ``import_status`` and ``publish_status`` (the service's own words) and
-    ``console_url``.
+    ``description``, ``sample_count`` (if the service tells), ``status``, ``import_status`` and
+    ``publish_status`` (the service's own words) and ``console_url``.
 
     .. seealso::
         https://cloud.baidu.com/doc/qianfan-api/s/1mnzr9j3b

@@ -79,6 +79,7 @@ class DatasetVersion(RemoteObject):
             "dataset_name": self.dataset_name,
             "data_format": self.data_format,
             "description": self.description,
+            "sample_count": self.sample_count,
             "status": self.status or VersionPublication.states.read(self.publish_status).word,
             "import_status": self.import_status,
             "publish_status": self.publish_status,
