@@ -35,6 +35,7 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": _modules("triggers"),
         "extra-links": [
             "airflow_qianfan.links.QianfanConsoleLink",
+            "airflow_qianfan.links.QianfanDatasetLink",
             "airflow_qianfan.links.QianfanFineTuningTaskLink",
             "airflow_qianfan.links.QianfanModelLink",
         ],

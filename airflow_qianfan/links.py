@@ -20,6 +20,12 @@ class QianfanConsoleLink(BaseOperatorLink):
         return getattr(operator, "console_url", None) or ""
 
 
+class QianfanDatasetLink(QianfanConsoleLink):
+    """Leads to a version of a data set."""
+
+    name = "Data set in Qianfan"
+
+
 class QianfanFineTuningTaskLink(QianfanConsoleLink):
     """Leads to the log of a training."""
 

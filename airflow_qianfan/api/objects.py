@@ -15,9 +15,9 @@ from airflow_qianfan.api.actions.base import Action, Page, Result
 if TYPE_CHECKING:
     from airflow_qianfan.api.client import QianfanClient
 
-Recognition = Literal["name", "mark", "being new"]
+Recognition = Literal["name", "mark", "being new", "parent", "nothing"]
 """How an object that a task has created is told from all others: by its unique name, by the mark in its
-description, or because it was not there before."""
+description, because it was not there before, by the state of what it belongs to, or not at all."""
 
 
 class Phase(StrEnum):
@@ -125,6 +125,13 @@ class RemoteObject(Result):
     recognised_by: ClassVar[Recognition] = "being new"
     """How one that a task has created is told from all others."""
 
+    has_unique_names: ClassVar[bool] = True
+    """Whether the service is known to refuse a name that is taken."""
+
+    parent_view: ClassVar[type[RemoteObject] | None] = None
+    """The kind that shows, at what it belongs to, whether one was begun: where nothing lists this kind. One
+    whose id nobody knows has the id of that."""
+
     is_listed_with_state: ClassVar[bool] = False
     """Whether one list shows the states of all that belong to the same parent; see :meth:`siblings`."""
 
@@ -174,6 +181,11 @@ class RemoteObject(Result):
         """The page of Baidu's console that shows it."""
         return None
 
+    @property
+    def failure(self) -> str:
+        """What the service tells about why it failed."""
+        return ""
+
     def summary(self) -> list[str]:
         """Return lines for the log about how it ended, such as its metrics."""
         return []
@@ -186,6 +198,11 @@ class RemoteObject(Result):
     def describe(cls, object_id: str) -> Action[Any]:
         """Return the request that reads one, or at least fails where it does not exist."""
         raise NotImplementedError
+
+    @classmethod
+    def view(cls, found: RemoteObject) -> RemoteObject:
+        """Return what a description shows as one of this kind, where one description shows several kinds."""
+        return found
 
     @classmethod
     def stop(cls, object_id: str) -> Action[Any] | None:

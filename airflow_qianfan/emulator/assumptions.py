@@ -43,5 +43,15 @@ class Assumptions:
     publish_twice: Literal["refuse", "allow"] = "allow"
     delete_model_set_with_models: Literal["refuse", "allow"] = "allow"
 
+    # Data sets
+    duplicate_dataset_name: Literal["refuse", "allow"] = "refuse"
+    second_import: Literal["append", "refuse"] = "append"
+    import_into_published: Literal["refuse", "allow"] = "refuse"
+    publish_dataset_twice: Literal["refuse", "ignore"] = "ignore"
+    publish_delay_seconds: float = 0.0
+    dataset_version_has_states: bool = True
+    dataset_list: str = "datasetList"
+    dataset_version_list: str = "versionList"
+
     # Lists: without pageReverse, and the other way round with it
     newest_first: bool = False

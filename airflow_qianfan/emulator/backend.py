@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_qianfan.api.signing import parse_query
-from airflow_qianfan.emulator import finetuning, model
+from airflow_qianfan.emulator import dataset, finetuning, model
 from airflow_qianfan.emulator.actions import Action, Call, parse_json
 from airflow_qianfan.emulator.answers import Answers
 from airflow_qianfan.emulator.assumptions import Assumptions
@@ -24,6 +24,7 @@ logger = logging.getLogger("airflow_qianfan.emulator")
 ROUTES: dict[str, dict[str, Action]] = {
     route.path: route.actions
     for route in (
+        dataset.ROUTE,
         finetuning.ROUTE,
         model.ROUTE,
     )

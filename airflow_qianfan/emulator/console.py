@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from airflow_qianfan.emulator.backend import Backend
+from airflow_qianfan.emulator.data import DatasetVersion, ImportTask
 from airflow_qianfan.emulator.model import Model
 from airflow_qianfan.emulator.records import Record
 from airflow_qianfan.emulator.store import View
@@ -76,6 +77,7 @@ class Console:
         """Return the paths."""
         return [
             Route("/", self.index),
+            Route("/qianfan/data/dataset/{version_id}/detail", self.dataset_version),
             Route("/qianfan/modelcenter/model/user/list", self.models),
             Route("/qianfan/train/{mode}/{job_id}/{task_id}/detail/traininglog", self.training),
         ]
@@ -85,6 +87,21 @@ class Console:
         with self._backend.lock:
             view = self._backend.view()
             return _page("All objects", [_listed(view, kind) for kind in Record.kinds.values()])
+
+    async def dataset_version(self, request: Request) -> Response:
+        """Show one version of a data set, and the imports into it."""
+        version_id = request.path_params["version_id"]
+        with self._backend.lock:
+            view = self._backend.view()
+            version = view.get(DatasetVersion, version_id)
+            if version is None:
+                return _page(f"There is no data-set version {version_id}", [], status=404)
+            imports = [task.show(view) for task in version.imports(view)]
+            sections = [
+                _table("State", [version.show(view)], DatasetVersion.columns),
+                _table(ImportTask.heading, imports, ImportTask.columns),
+            ]
+            return _page(f"Data-set version {version_id}", sections)
 
     async def models(self, request: Request) -> Response:
         """Show the versions of models."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from airflow_qianfan.emulator.actions import Body, Call, Page, Route, Text, page, parse
+from airflow_qianfan.emulator.data import DatasetVersion as KnownVersion
 from airflow_qianfan.emulator.errors import bad_parameter
 from airflow_qianfan.emulator.records import new_id
 from airflow_qianfan.emulator.supported import SUPPORTED_MODELS, is_text_to_image
@@ -118,6 +119,8 @@ def create_task(call: Call) -> Any:
     job = call.find(Job, "jobId", request.job_id)
     if request.increment_task_id is not None:
         _check_base(call, job, request.increment_task_id, request.increment_checkpoint_step)
+    if request.dataset_config.source_type == "Platform":
+        _check_published(call, request.dataset_config.versions)
     task = Task(
         id=new_id("task"),
         job_id=job.id,
@@ -142,6 +145,14 @@ def _check_base(call: Call, job: Job, task_id: str, step: int | None) -> None:
     steps = [checkpoint["step"] for checkpoint in base.checkpoints()]
     if step not in steps and (step is not None or len(steps) > 1):
         raise bad_parameter("incrementCheckpointStep")
+
+
+def _check_published(call: Call, versions: list[DatasetVersion]) -> None:
+    """Refuse a version that is not published; one that was never heard of may be somebody's example."""
+    for version in versions:
+        known = call.get(KnownVersion, version.version_id or "")
+        if known is not None and known.publish_status(call.now) != "Published":
+            raise call.wrong_state(f"The data-set version {known.id} is not published.")
 
 
 @ROUTE.action("DescribeFineTuningTasks", shows_state=True, shows_progress=True)

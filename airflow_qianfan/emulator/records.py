@@ -53,10 +53,13 @@ class Record:
         return None
 
 
-def new_id(prefix: str) -> str:
-    """Return a new id: prefix, hyphen and 12 characters."""
+def new_id(prefix: str, length: int = 12) -> str:
+    """Return a new id: prefix, hyphen and random characters.
+
+    :param length: how many characters.
+    """
     alphabet = string.ascii_lowercase + string.digits
-    return f"{prefix}-" + "".join(secrets.choice(alphabet) for _ in range(12))
+    return f"{prefix}-" + "".join(secrets.choice(alphabet) for _ in range(length))
 
 
 def china_time(timestamp: float) -> str:

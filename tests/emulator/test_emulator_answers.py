@@ -6,17 +6,17 @@ from over_http import JOB, create_task, post
 
 from airflow_qianfan.emulator import ApiError, QianfanEmulator, Refusal
 
-DATASETS = {"datasetList": [{"datasetId": "ds-1", "importStatus": "Importing", "progress": "40 %"}]}
+PROMPTS = {"promptList": [{"promptId": "pt-1", "importStatus": "Importing", "progress": "40 %"}]}
 
 
 def describe(emulator, **body):
-    return post(emulator, "DescribeDatasets", body, route="dataset")
+    return post(emulator, "DescribePrompts", body, route="prompt")
 
 
 def test_registered_answer_is_given_until_the_reset(emulator):
     assert describe(emulator).status_code == 404
-    emulator.answer("/v2/dataset", "DescribeDatasets", DATASETS)
-    assert describe(emulator).json()["result"] == DATASETS
+    emulator.answer("/v2/prompt", "DescribePrompts", PROMPTS)
+    assert describe(emulator).json()["result"] == PROMPTS
     emulator.reset()
     assert describe(emulator).status_code == 404
 
@@ -24,7 +24,7 @@ def test_registered_answer_is_given_until_the_reset(emulator):
 def test_unknown_action_says_how_to_register_an_answer(emulator):
     answer = describe(emulator)
     assert (answer.status_code, answer.json()["code"]) == (404, "InvalidURI")
-    assert "emulator.answer('/v2/dataset', 'DescribeDatasets', result)" in answer.json()["message"]
+    assert "emulator.answer('/v2/prompt', 'DescribePrompts', result)" in answer.json()["message"]
     answer = post(emulator, "DescribeNothing", route="model")
     assert (answer.status_code, answer.json()["code"]) == (400, "InvalidURI")
     assert "emulator.answer('/v2/model', 'DescribeNothing', result)" in answer.json()["message"]
@@ -34,22 +34,22 @@ def test_unknown_action_says_how_to_register_an_answer(emulator):
 
 def test_function_makes_the_result_from_the_body_and_may_refuse(emulator):
     def create(body):
-        if "datasetName" not in body:
-            raise ApiError(Refusal(400, "InappropriateJSON"), "param[datasetName] invalid.")
-        return {"datasetId": f"ds-{body['datasetName']}"}
+        if "promptName" not in body:
+            raise ApiError(Refusal(400, "InappropriateJSON"), "param[promptName] invalid.")
+        return {"promptId": f"pt-{body['promptName']}"}
 
-    emulator.answer("/v2/dataset", "CreateDataset", create)
-    made = post(emulator, "CreateDataset", {"datasetName": "mine"}, route="dataset")
-    assert made.json()["result"] == {"datasetId": "ds-mine"}
-    refused = post(emulator, "CreateDataset", {}, route="dataset")
+    emulator.answer("/v2/prompt", "CreatePrompt", create)
+    made = post(emulator, "CreatePrompt", {"promptName": "mine"}, route="prompt")
+    assert made.json()["result"] == {"promptId": "pt-mine"}
+    refused = post(emulator, "CreatePrompt", {}, route="prompt")
     assert (refused.status_code, refused.json()["code"]) == (400, "InappropriateJSON")
     assert [call["effect"] for call in emulator.journal] == [True, False]
 
 
 def test_function_that_fails_or_returns_no_json_is_an_error_of_the_emulator(emulator):
-    emulator.answer("/v2/dataset", "DescribeDatasets", lambda body: body["missing"])
+    emulator.answer("/v2/prompt", "DescribePrompts", lambda body: body["missing"])
     assert describe(emulator).status_code == 500
-    emulator.answer("/v2/dataset", "DescribeDatasets", lambda body: {1, 2})
+    emulator.answer("/v2/prompt", "DescribePrompts", lambda body: {1, 2})
     assert describe(emulator).status_code == 500
     assert emulator.journal[-1]["code"] == "InternalError"
 
@@ -61,47 +61,45 @@ def test_registered_answer_comes_before_the_emulators_own(emulator):
 
 
 def test_journal_notes_the_ids_of_the_body(emulator):
-    emulator.answer("/v2/dataset", "DeleteDataset", True)
-    post(
-        emulator, "DeleteDataset", {"datasetId": "ds-1", "versionIds": ["v-1"], "name": "x"}, route="dataset"
-    )
+    emulator.answer("/v2/prompt", "DeletePrompt", True)
+    post(emulator, "DeletePrompt", {"promptId": "pt-1", "versionIds": ["v-1"], "name": "x"}, route="prompt")
     (entry,) = emulator.journal
-    assert entry["ids"] == {"datasetId": "ds-1", "versionIds": ["v-1"]}
-    assert (entry["action"], entry["outcome"], entry["effect"]) == ("DeleteDataset", "ok", True)
+    assert entry["ids"] == {"promptId": "pt-1", "versionIds": ["v-1"]}
+    assert (entry["action"], entry["outcome"], entry["effect"]) == ("DeletePrompt", "ok", True)
 
 
 def test_calls_are_signed_and_posted():
     with QianfanEmulator(read_only_keys={"AKREAD": "SKREAD"}) as emulator:
-        emulator.answer("/v2/dataset", "DescribeDatasets", DATASETS)
-        emulator.answer("/v2/dataset", "DeleteDataset", True)
-        url = emulator.endpoint + "/v2/dataset?Action=DescribeDatasets"
+        emulator.answer("/v2/prompt", "DescribePrompts", PROMPTS)
+        emulator.answer("/v2/prompt", "DeletePrompt", True)
+        url = emulator.endpoint + "/v2/prompt?Action=DescribePrompts"
         assert httpx.post(url, json={}).json()["code"] == "InvalidHTTPAuthHeader"
         assert httpx.get(url).json()["code"] == "InvalidHTTPRequest"
         emulator.access_key, emulator.secret_key = "AKREAD", "SKREAD"
         assert describe(emulator).status_code == 200
-        assert post(emulator, "DeleteDataset", route="dataset").json()["code"] == "AccessDenied"
+        assert post(emulator, "DeletePrompt", route="prompt").json()["code"] == "AccessDenied"
 
 
 def test_faults_hit_registered_answers_and_do_not_change_what_is_registered(emulator):
-    emulator.answer("/v2/dataset", "DescribeDatasets", DATASETS)
-    emulator.fail_next("DescribeDatasets", kind="throttle")
+    emulator.answer("/v2/prompt", "DescribePrompts", PROMPTS)
+    emulator.fail_next("DescribePrompts", kind="throttle")
     assert describe(emulator).status_code == 429
-    emulator.fail_next("DescribeDatasets", kind="unknown_status", word="Preparing")
-    assert describe(emulator).json()["result"]["datasetList"] == [
-        {"datasetId": "ds-1", "importStatus": "Preparing"}
+    emulator.fail_next("DescribePrompts", kind="unknown_status", word="Preparing")
+    assert describe(emulator).json()["result"]["promptList"] == [
+        {"promptId": "pt-1", "importStatus": "Preparing"}
     ]
-    emulator.fail_next("DescribeDatasets", kind="missing_progress")
-    assert describe(emulator).json()["result"]["datasetList"] == [
-        {"datasetId": "ds-1", "importStatus": "Importing"}
+    emulator.fail_next("DescribePrompts", kind="missing_progress")
+    assert describe(emulator).json()["result"]["promptList"] == [
+        {"promptId": "pt-1", "importStatus": "Importing"}
     ]
-    assert describe(emulator).json()["result"] == DATASETS
+    assert describe(emulator).json()["result"] == PROMPTS
 
 
 @pytest.mark.parametrize("kind", ["unknown_status", "missing_progress", "stale"])
 def test_fault_that_could_not_change_a_registered_answer_is_refused(emulator, kind):
-    emulator.answer("/v2/dataset", "DescribeDatasets", {"datasetList": []})
+    emulator.answer("/v2/prompt", "DescribePrompts", {"promptList": []})
     with pytest.raises(ValueError, match="cannot hit"):
-        emulator.fail_next("DescribeDatasets", kind=kind)
+        emulator.fail_next("DescribePrompts", kind=kind)
 
 
 def test_function_may_show_a_state(emulator):
@@ -112,8 +110,8 @@ def test_function_may_show_a_state(emulator):
 
 def test_answers_are_registered_over_http(emulator):
     answers = emulator.endpoint + "/_emulator/answers"
-    one = {"route": "/v2/dataset", "action": "DescribeDatasets", "result": DATASETS}
-    two = {"route": "/v2/dataset", "action": "DeleteDataset", "result": True}
+    one = {"route": "/v2/prompt", "action": "DescribePrompts", "result": PROMPTS}
+    two = {"route": "/v2/prompt", "action": "DeletePrompt", "result": True}
     assert httpx.get(answers).json() == []
     assert httpx.post(answers, json=one).json() == [one]
     assert httpx.post(answers, json=[two, {**one, "result": None}]).json() == [{**one, "result": None}, two]
@@ -128,16 +126,16 @@ def test_answers_are_registered_over_http(emulator):
 @pytest.mark.parametrize(
     "change",
     [
-        {"route": "v2/dataset"},
-        {"route": "/v2/dataset?Action=x"},
+        {"route": "v2/prompt"},
+        {"route": "/v2/prompt?Action=x"},
         {"route": ""},
         {"action": ""},
-        {"action": "Describe Datasets"},
+        {"action": "Describe Prompts"},
         {"colour": "red"},
     ],
 )
 def test_bad_registration_is_refused(emulator, change):
-    body = {"route": "/v2/dataset", "action": "DescribeDatasets", "result": {}, **change}
+    body = {"route": "/v2/prompt", "action": "DescribePrompts", "result": {}, **change}
     answer = httpx.post(emulator.endpoint + "/_emulator/answers", json=body)
     assert answer.status_code == 400
     assert answer.json()["error"]
@@ -147,4 +145,4 @@ def test_bad_registration_is_refused(emulator, change):
 def test_result_must_be_json(emulator):
     for result in ({1, 2}, float("nan"), object()):
         with pytest.raises(ValueError, match="must be JSON"):
-            emulator.answer("/v2/dataset", "DescribeDatasets", result)
+            emulator.answer("/v2/prompt", "DescribePrompts", result)

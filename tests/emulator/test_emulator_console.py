@@ -80,6 +80,19 @@ def test_model_versions_have_a_list(emulator):
     assert {emulator.models[0]["modelId"], "bot-V1", "Creating"} <= set(cells(text))
 
 
+def test_page_of_a_data_set_version_shows_its_imports(emulator):
+    body = {"datasetName": "faq", "dataFormat": "Text", "storageType": "sysStorage"}
+    version_id = post(emulator, "CreateDataset", body, route="dataset").json()["result"]["versionId"]
+    body = {"versionId": version_id, "files": ["bos:/b/f.jsonl"]}
+    task_id = post(emulator, "CreateImportTask", body, route="dataset").json()["result"]
+    path = f"/qianfan/data/dataset/{version_id}/detail"
+    assert f'href="{path}"' in read(emulator, "/")[1]
+    status, text = read(emulator, path)
+    assert status == 200
+    assert {version_id, task_id, "Unpublished"} <= set(cells(text))
+    assert read(emulator, "/qianfan/data/dataset/ds-1/detail")[0] == 404
+
+
 def test_unknown_training_is_not_found(emulator):
     status, text = read(emulator, "/qianfan/train/sft/job-1/task-1/detail/traininglog")
     assert status == 404

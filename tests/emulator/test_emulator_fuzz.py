@@ -18,6 +18,8 @@ MEMBERS = [
     "modelType",
     "labels", "trainMeta", "importMeta", "step", "checkpointStep", "bucket", "objectPath", "modelFormat",
     "modelApplicationType", "chatConf", "customSpec", "advancedSettings", "modelId", "saveStep",
+    "datasetId", "datasetName", "dataFormat", "storageType", "storagePath", "filter", "files",
+    "dataFormatList", "importStatusList", "publishStatusList",
 ]  # fmt: skip
 WORDS = [
     "SFT",
@@ -26,6 +28,10 @@ WORDS = [
     "Platform",
     "Bos",
     "Text2Text",
+    "Text",
+    "BOS",
+    "sysStorage",
+    "bos:/b/f.jsonl",
     "chat",
     "Safetensors",
     "微调",
@@ -45,6 +51,8 @@ def lived_in(local):
         sourceType="Train",
         trainMeta={"taskId": task_id},
     )
+    made = local.ok("CreateDataset", datasetName="faq", dataFormat="Text", storageType="sysStorage")
+    local.ok("CreateImportTask", versionId=made["versionId"], files=["bos:/b/f.jsonl"])
     return local
 
 

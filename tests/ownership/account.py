@@ -14,7 +14,7 @@ import tenacity.nap
 
 from airflow_qianfan.emulator import Assumptions, QianfanEmulator
 from airflow_qianfan.emulator import backend as core
-from airflow_qianfan.operators.base import lookup, submission, wait
+from airflow_qianfan.operators.base import begin, lookup, poll, submission
 from airflow_qianfan.triggers.base import cancel, polling
 
 DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
@@ -25,7 +25,7 @@ FILES = {
     "modelApplicationType": "chat",
 }
 HOUR = 3600.0
-_MODULES: tuple[Any, ...] = (lookup, submission, wait, cancel, polling, tenacity.nap)
+_MODULES: tuple[Any, ...] = (begin, lookup, poll, submission, cancel, polling, tenacity.nap)
 
 
 class VirtualTime:

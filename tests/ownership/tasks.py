@@ -153,11 +153,16 @@ class AirflowTask:
 
     def poll(self) -> Any:
         """Poll once, as its trigger does; go on where what it waits for has ended, else return None."""
+        assert self.deferred is not None
+        trigger: Any = self.deferred.trigger
+        brought = {"ids": {trigger.id_name: trigger.object_id}} | (
+            {} if trigger.carry is None else {"carry": trigger.carry}
+        )
         try:
-            found = QianfanHook().call(self.target.request())
+            found = self.target.kind.view(QianfanHook().call(self.target.request()))
         except QianfanError as error:
-            return self.resume({"status": "error", "message": str(error)})
-        return self.resume(final_event(found)) if found.state.is_final else None
+            return self.resume({"status": "error", "message": str(error), **brought})
+        return self.resume({**final_event(found), **brought}) if found.state.is_final else None
 
     def mark(self, state: str) -> bool:
         """Mark it as failed or successful while it is deferred; return whether it was stopped."""

@@ -7,8 +7,9 @@ from pkgutil import iter_modules
 from typing import Any
 
 from airflow_qianfan.api import actions
-from airflow_qianfan.api.actions import finetuning, model
+from airflow_qianfan.api.actions import dataset, finetuning, model
 from airflow_qianfan.api.actions.base import Action
+from airflow_qianfan.api.retry import is_repeatable
 
 READ = finetuning.DescribeFineTuningTask(task_id="task-1")
 CREATE = finetuning.CreateFineTuningJob(name="nightly", model="ERNIE-Speed-8K", train_mode="SFT")
@@ -16,6 +17,18 @@ TASK = {"taskId": "task-1", "runStatus": "Running"}
 
 REQUESTS: list[Any] = [
     CREATE,
+    dataset.CreateDataset(dataset_name="faq", data_format="Text", storage_type="sysStorage"),
+    dataset.DescribeDatasets(),
+    dataset.DeleteDataset(dataset_id="dg-1"),
+    dataset.CreateDatasetVersion(dataset_id="dg-1"),
+    dataset.DescribeDatasetVersion(version_id="ds-1"),
+    dataset.DescribeDatasetVersions(dataset_id="dg-1"),
+    dataset.DeleteDatasetVersion(version_id="ds-1"),
+    dataset.CreateImportTask(version_id="ds-1", files=["bos:/b/f.jsonl"]),
+    dataset.DescribeImportTask(task_id="task-1"),
+    dataset.PublishDatasetVersion(version_id="ds-1"),
+    dataset.CreateExportTask(version_id="ds-1", storage_type="sysStorage"),
+    dataset.DescribeExportTask(task_id="task-1"),
     finetuning.DescribeFineTuningJobs(),
     finetuning.DeleteFineTuningJob(job_id="job-1"),
     finetuning.CreateFineTuningTask(
@@ -36,7 +49,7 @@ REQUESTS: list[Any] = [
     model.DeleteModelSet(model_set_id="am-1"),
 ]
 CREATES = [request for request in REQUESTS if request.action.startswith("Create")]
-OTHERS = [request for request in REQUESTS if not request.action.startswith("Create")]
+OTHERS = [request for request in REQUESTS if is_repeatable(request.action)]
 
 
 def request_classes() -> set[type]:

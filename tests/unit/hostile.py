@@ -11,6 +11,7 @@ MEMBER_NAMES = """
 requestId result code message Code Message error_code error_msg log_id jobId taskId jobList taskList pageInfo
 isTruncated nextMarker runStatus runProgress metrics checkpointList step perplexity trainingLoss createDate
 finishDate createTime modelId modelSetId modelIds modelNames labels customModelSetList status sourceInfo
+datasetId versionId datasetList versionList importStatus publishStatus exportStatus sampleCount sizeMB
 """
 KNOWN_MEMBERS = st.sampled_from(MEMBER_NAMES.split())
 SCALARS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import dataset_members
 import pytest
 from examples import request_classes
 from members import (
@@ -44,6 +45,7 @@ from airflow_qianfan.api.messages import explain, shown
 from airflow_qianfan.exceptions import QianfanValidationError
 
 VIOLATIONS: list[tuple[type, dict[str, Any], str]] = [
+    *dataset_members.VIOLATIONS,
     (CreateFineTuningJob, without(JOB, "name"), "name"),
     (CreateFineTuningJob, without(JOB, "model"), "model"),
     (CreateFineTuningJob, without(JOB, "train_mode"), "trainMode"),

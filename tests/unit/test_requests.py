@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import dataset_members
 import pytest
 from examples import request_classes
 from members import (
@@ -42,6 +43,7 @@ from airflow_qianfan.api.actions.model import (
 )
 
 ACTIONS = {
+    **dataset_members.ACTIONS,
     CreateFineTuningJob: "/v2/finetuning",
     DescribeFineTuningJobs: "/v2/finetuning",
     DeleteFineTuningJob: "/v2/finetuning",
@@ -66,6 +68,7 @@ def test_action_has_its_name_and_its_route(request_type, route):
 
 
 BODIES: dict[str, tuple[type, dict[str, Any], dict[str, Any]]] = {
+    **dataset_members.BODIES,
     "job": (
         CreateFineTuningJob,
         {**JOB, "description": ""},

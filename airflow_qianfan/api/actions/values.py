@@ -36,3 +36,9 @@ def ratio(value: Any) -> float | None:
         return None
     # Removes what the division adds: 16.56 / 100 is 0.16559999999999997.
     return round(number, 10) if math.isfinite(number) else None
+
+
+def whole(value: Any) -> int | None:
+    """Read a number of things, such as ``120`` or ``"120"``; None where it is none."""
+    number = None if isinstance(value, str) and value.strip().endswith("%") else ratio(value)
+    return int(number) if number is not None and number == int(number) else None

@@ -105,9 +105,12 @@ class QianfanCreateOperator(QianfanRequestOperator):
         """
         if kind.recognised_by == "name":
             members[kind.name_member] = getattr(self, kind.name_member) or origin.name
-        if (description := type(self).arguments.get("description")) and description.length:
-            given = getattr(self, "description", None)
-            members["description"] = origin.describe(given, description.length[1])
+        from airflow_qianfan.api.actions import load
+
+        description = type(self).arguments.get("description")
+        if description and "description" in load(action).model_fields:
+            limit = description.length[1] if description.length else None
+            members["description"] = origin.describe(getattr(self, "description", None), limit)
         return self.make_request(action, **members)
 
     def created_output(self, creation: Creation, created_id: str) -> dict[str, Any]:

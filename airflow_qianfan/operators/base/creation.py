@@ -27,6 +27,7 @@ class Creation:
     :param kind: what is created.
     :param request: the request that creates it.
     :param owns_parent: whether what it belongs to is used by this creation only.
+    :param purpose: what is to be done with it: for another purpose another one is created.
     """
 
     def __init__(
@@ -37,12 +38,15 @@ class Creation:
         request: Any,
         *,
         owns_parent: bool = False,
+        purpose: Any = None,
     ) -> None:
         self.hook = hook
         self.origin = origin
         self.kind = kind
         self.request = request
         self.owns_parent = owns_parent
+        self.purpose = purpose
+        self.result: Any = None
 
     @property
     def what(self) -> str:
@@ -79,14 +83,21 @@ class Creation:
         body.pop("description", None)
         if self.name is not None and not self.has_own_name:
             body.pop(type(self.request).model_fields[self.kind.name_member].alias, None)
-        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+        whole = body if self.purpose is None else [body, self.purpose]
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
     def create(self) -> str:
         """Send the Create, and return the new id."""
-        return str(getattr(self.hook.call(self.request), self.kind.id_member))
+        self.result = self.hook.call(self.request)
+        return str(getattr(self.result, self.kind.id_member))
 
     def existing(self) -> list[str]:
-        """Return the ids from which a new one has to be told apart."""
+        """Return the ids from which a new one has to be told apart; of a parent, the state that it is in."""
+        if self.kind.recognised_by == "nothing":
+            return []
+        if self.kind.recognised_by == "parent":
+            begun = self._begun(self.parent_id)
+            return [begun] if begun else []
         if self.name is not None and self._has_mark:
             return []
         return [row.object_id for row in self._candidates(self.parent_id)]
@@ -103,6 +114,10 @@ class Creation:
         :param parent_id: what it belonged to when the Create was sent.
         :raises QianfanAmbiguousCreateError: something was created, but nothing tells by whom.
         """
+        if self.kind.recognised_by == "nothing":
+            raise self._undecidable("nothing shows whether it was")
+        if self.kind.recognised_by == "parent":
+            return self._find_by_parent(before, parent_id)
         new = [row for row in self._candidates(parent_id) if row.object_id not in (before or ())]
         if self.kind.recognised_by == "name":
             return [row.object_id for row in new if self._is_ours_by_name(row, before)]
@@ -112,7 +127,46 @@ class Creation:
 
     def others(self, object_id: str, before: Collection[str]) -> list[str]:
         """Return the ids of what a later attempt has made in the meantime, beside an object of ours."""
+        if self.kind.recognised_by in ("parent", "nothing"):
+            return []
         return [found for found in self.find(before, self.parent_id) if found != object_id]
+
+    def check_name(self) -> None:
+        """Check that nobody has the name, where an earlier attempt of which nothing is remembered may have
+        given it, and the service may not refuse to give it again.
+
+        :raises QianfanAmbiguousCreateError: somebody has it.
+        """
+        if self.has_own_name and not self.kind.has_unique_names and (found := self.same_name()):
+            raise QianfanAmbiguousCreateError(
+                f"an earlier attempt may have created {' or '.join(found)}, which has the name "
+                f"{self.name!r}; Airflow remembers nothing of it"
+            )
+
+    def _begun(self, parent_id: str | None) -> str | None:
+        """Return the state of the parent that shows that one was begun; empty where none was, None where the
+        service does not show it."""
+        view: Any = self.kind.parent_view
+        found = view.view(self.hook.call(view.describe(parent_id)))
+        if not getattr(found, view.state_member):
+            return None
+        return "" if found.state == view.states.read("") else str(found.status)
+
+    def _find_by_parent(self, before: Collection[str] | None, parent_id: str | None) -> list[str]:
+        begun = self._begun(parent_id)
+        if begun == "":
+            return []
+        if begun is None:
+            raise self._undecidable("the service does not show whether it was")
+        if parent_id and self.owns_parent and begun not in (before or ()):
+            return [parent_id]
+        raise self._undecidable(f"the state is {begun}, and nothing tells whose doing that is")
+
+    def _undecidable(self, why: str) -> QianfanAmbiguousCreateError:
+        return QianfanAmbiguousCreateError(
+            f"a {self.what} may have been created: {why}. Look in the console; to create one all the same, "
+            'clear the task with on_clear="restart"'
+        )
 
     def _candidates(self, parent_id: str | None) -> list[RemoteObject]:
         rows = self.kind.candidates(self.hook.client, name=self.name or "", parent_id=parent_id or "")
@@ -133,6 +187,7 @@ class Creation:
             found: Any = (
                 self.hook.call(self.kind.describe(row.object_id)) if self.kind.is_listed_by_id_only else row
             )
+            found = self.kind.view(found)
             if before is None and not _is_usable(found):
                 continue
             if self._is_marked(found):
@@ -157,15 +212,21 @@ class Creation:
             )
         return found
 
-    def phase_of(self, object_id: str) -> Phase:
+    def phase_of(self, object_id: str, parent_id: str | None = None) -> Phase:
         """Return what the state of an object means.
 
+        :param object_id: its id; that of its parent where nobody knows its own, see
+            :attr:`RemoteObject.parent_view`.
+        :param parent_id: what it belonged to when it was created.
         :raises QianfanNotFoundError: it does not exist.
         """
         from airflow_qianfan.api.objects import Phase, RemoteObject
 
-        found = self.hook.call(self.kind.describe(object_id))
-        return found.state.phase if isinstance(found, RemoteObject) else Phase.SUCCEEDED
+        kind = self.kind
+        if kind.parent_view is not None and object_id == parent_id:
+            kind = kind.parent_view
+        found = self.hook.call(kind.describe(object_id))
+        return kind.view(found).state.phase if isinstance(found, RemoteObject) else Phase.SUCCEEDED
 
 
 def _is_usable(row: RemoteObject) -> bool:

@@ -87,6 +87,11 @@ def new(run: Run, digest: str) -> Record:
     return Record(secrets.token_hex(6), digest, run.generation, run.clears)
 
 
+def given(run: Run, digest: str, object_id: str, parent_id: str | None) -> Record:
+    """It came with what it belongs to."""
+    return replace(new(run, digest), id=object_id, parent_id=parent_id)
+
+
 def unstored(record: Record, identity: str, parent_id: str | None, *, in_doubt: bool) -> Record:
     """Nothing is remembered, since Airflow has no store: the identity is derived."""
     return replace(record, identity=identity, parent_id=parent_id, in_doubt=in_doubt)

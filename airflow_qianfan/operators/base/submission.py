@@ -57,6 +57,9 @@ class Submission:
     :param on_clear: ``attach`` to what still goes on after a clear, or ``restart``.
     :param owns_parent: whether what the object belongs to was created by this task and is used by no other.
     :param may_exist: look for it even where Airflow remembers no attempt.
+    :param purpose: see :class:`Creation`.
+    :param given: finds the id of one that was made together with what it belongs to, which is used unless
+        this task has used one of the kind there already.
     :param on_created: told the id as soon as it is known, before it is stored.
     """
 
@@ -72,6 +75,8 @@ class Submission:
         on_clear: OnClear = "attach",
         owns_parent: bool = False,
         may_exist: bool = False,
+        purpose: Any = None,
+        given: Callable[[], str] | None = None,
         on_created: Callable[[str], None] = lambda object_id: None,
     ) -> None:
         self.kind = kind
@@ -86,6 +91,8 @@ class Submission:
         self._on_clear: OnClear = on_clear
         self._owns_parent = owns_parent
         self._may_exist = may_exist
+        self._purpose = purpose
+        self._given = given
         self._on_created = on_created
         self._run = Run.of(context)
         self._memory = Memory(context, kind.record_key)
@@ -94,7 +101,9 @@ class Submission:
     def _creation(self, identity: str) -> Creation:
         origin = Origin.of(self._context, identity)
         request = self._build(origin)
-        return Creation(self._hook, origin, self.kind, request, owns_parent=self._owns_parent)
+        return Creation(
+            self._hook, origin, self.kind, request, owns_parent=self._owns_parent, purpose=self._purpose
+        )
 
     def submit(self) -> str:
         """Return the id of what is created, now or by an earlier attempt.
@@ -104,7 +113,7 @@ class Submission:
         if not self._durable:
             ti: Any = self._context["ti"]
             self.creation = self._creation(derived_identity(self._context, attempt=ti.try_number))
-            return self._send()
+            return self._send() if self._given is None else self._given()
         record = self._read_record()
         self.creation = self._creation(record.identity)
         try:
@@ -117,6 +126,9 @@ class Submission:
 
     def _read_record(self) -> Record:
         record = self._memory.read()
+        parent_id = self.creation.parent_id
+        if self._given is not None and (record is None or record.parent_id != parent_id):
+            record = transitions.given(self._run, self.creation.digest, self._given(), parent_id)
         if record is None:
             record = transitions.new(self._run, self.creation.digest)
             if not self._memory.exists:
@@ -140,7 +152,7 @@ class Submission:
         """Return the id of what the task owns and can go on with; None where it has to create one."""
         step = transitions.first_step(record)
         if step is Step.LOOK_UP:
-            found = self._look_up(record.before, record.parent_id)
+            found = self._look_up_doubt(record)
             if found is None:
                 self._start_anew(record)
                 return None
@@ -213,9 +225,30 @@ class Submission:
         run_steps(stop_steps(target), self._hook, seconds=STOP_SECONDS)
         self._write(transitions.delivered(record, self._run))
 
-    def _phase_of(self, object_id: str) -> Phase | None:
+    def _look_up_doubt(self, record: Record) -> str | None:
+        """Return the id of what an earlier attempt has made, of whose Create nobody knows the outcome."""
         try:
-            return read_settled(lambda: self.creation.phase_of(object_id), self.creation.what, self._log)
+            found = self._look_up(record.before, record.parent_id)
+        except QianfanAmbiguousCreateError:
+            cannot_tell = self.kind.recognised_by in ("parent", "nothing")
+            if cannot_tell and self._on_clear == "restart" and transitions.is_clear(record, self._run):
+                self._log.warning(
+                    "%s may exist already; creating another, since the task was cleared with "
+                    'on_clear="restart".',
+                    self.creation.what.capitalize(),
+                )
+                return None
+            raise
+        if found is None and record.before is None:
+            self.creation.check_name()
+        return found
+
+    def _phase_of(self, object_id: str) -> Phase | None:
+        parent_id = self.record.parent_id if self.record else None
+        try:
+            return read_settled(
+                lambda: self.creation.phase_of(object_id, parent_id), self.creation.what, self._log
+            )
         except QianfanNotFoundError:
             return None
 
@@ -253,7 +286,7 @@ class Submission:
                     # Where Airflow remembers, the next attempt of this task looks again before it creates.
                     raise (error.__cause__ if self._memory.exists and error.__cause__ else error) from None
             except QianfanError as error:
-                pause = _pause_before_repeat(error, submits_left)
+                pause = pause_before_repeat(error, submits_left)
                 if pause is not None:
                     self._log.warning("%s: %s. Trying again in %.0f s.", error.action, error.message, pause)
                     time.sleep(pause)
@@ -334,7 +367,7 @@ class Submission:
         return None
 
 
-def _pause_before_repeat(error: QianfanError, submits_left: int) -> float | None:
+def pause_before_repeat(error: QianfanError, submits_left: int) -> float | None:
     """Return the seconds after which a Create that was throttled may be sent again; None for never."""
     if not isinstance(error, QianfanThrottledError) or submits_left == 0:
         return None

@@ -101,9 +101,11 @@ def final_event(found: RemoteObject, console_url: str | None = None) -> dict[str
     """Return the payload of the event that ends the waiting for an object in a final state."""
     from airflow_qianfan.api.objects import Phase
 
+    message = f"{found.label} ended as {found.status}"
+    succeeded = found.state.phase is Phase.SUCCEEDED
     return {
-        "status": "success" if found.state.phase is Phase.SUCCEEDED else "failed",
-        "message": f"{found.label} ended as {found.status}",
+        "status": "success" if succeeded else "failed",
+        "message": message if succeeded or not found.failure else f"{message}: {found.failure}",
         "state": found.status,
         "output": {**found.output(), "console_url": console_url},
     }
@@ -176,6 +178,7 @@ class PollState:
 
     def record(self, found: RemoteObject) -> dict[str, Any] | None:
         """Take what a poll found; return the payload of the event that ends the waiting, if it is over."""
+        found = self.target.kind.view(found)
         self._failures = self._refused = 0
         self._has_answered = True
         now = time.time()

@@ -92,6 +92,8 @@ class ProgressLog:
 
 def reason(found: RemoteObject) -> str:
     """Return why it failed, as far as the service says."""
+    if found.failure:
+        return found.failure
     extra: dict[str, Any] = found.model_extra or {}
     told = [
         f"{name} {value}"

@@ -37,6 +37,7 @@ class QianfanTrigger(BaseTrigger):
     :param console_url: page of the console, if it is known already; every event leads to it.
     :param cancel_on_kill: whether a user who ends the waiting task (marks it as failed or successful) stops
         the object too, where the service can stop it. Restarts of the triggerer never do.
+    :param carry: what the waiting task needs when it goes on; every event brings it back.
     :param ids: the id of the object, under its name in operators, such as ``fine_tuning_task_id``; and of
         what it belongs to, such as ``fine_tuning_job_id``, if it is known.
     """
@@ -62,6 +63,7 @@ class QianfanTrigger(BaseTrigger):
         max_poll_failures: int = 10,
         console_url: str | None = None,
         cancel_on_kill: bool = False,
+        carry: dict[str, Any] | None = None,
         **ids: str | None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -77,6 +79,7 @@ class QianfanTrigger(BaseTrigger):
         self.max_poll_failures = max_poll_failures
         self.console_url = console_url
         self.cancel_on_kill = cancel_on_kill
+        self.carry = carry
         self._has_asked = False
 
     @classmethod
@@ -101,6 +104,7 @@ class QianfanTrigger(BaseTrigger):
             "max_poll_failures": self.max_poll_failures,
             "console_url": self.console_url,
             "cancel_on_kill": self.cancel_on_kill,
+            **({} if self.carry is None else {"carry": self.carry}),
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -136,6 +140,8 @@ class QianfanTrigger(BaseTrigger):
             event = {"status": "error", "message": message, "can_retry": can_retry}
         output = {"console_url": state.console_url or self.console_url}
         event = {"output": output, **event, "ids": {self.id_name: self.object_id}}
+        if self.carry is not None:
+            event["carry"] = self.carry
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _wait(self, state: PollState, lease: PollerLease) -> dict[str, Any]:

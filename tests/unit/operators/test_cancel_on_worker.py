@@ -59,9 +59,9 @@ def test_task_that_is_ended_while_it_attaches_stops_the_training(training, monke
     operator = training.operator(**WAITING)
     phase_of = Creation.phase_of
 
-    def kill_and_look(creation: Creation, created_id: str) -> Any:
+    def kill_and_look(creation: Creation, created_id: str, parent_id=None) -> Any:
         operator.on_kill()
-        return phase_of(creation, created_id)
+        return phase_of(creation, created_id, parent_id)
 
     monkeypatch.setattr(Creation, "phase_of", kill_and_look)
     with pytest.raises(QianfanTerminalStateError, match="Stopped"):

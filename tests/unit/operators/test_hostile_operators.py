@@ -21,11 +21,25 @@ from provided import OPERATORS as ALL_OPERATORS
 from wire import ACCESS_KEY, ENDPOINT, PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN, response
 
 from airflow_qianfan.exceptions import QianfanError
-from airflow_qianfan.operators import finetuning, model
+from airflow_qianfan.operators import dataset, finetuning, model, prepare_dataset
 from airflow_qianfan.operators.action import QianfanActionOperator
 
 OPERATORS: list[tuple[type[Any], dict[str, Any]]] = [
     (QianfanActionOperator, {"route": "/v2/x", "action": "DescribeX"}),
+    (dataset.QianfanCreateDatasetOperator, {"data_format": "Text"}),
+    (dataset.QianfanCreateDatasetVersionOperator, {"dataset_id": "a-1"}),
+    (dataset.QianfanCreateExportTaskOperator, {"dataset_version_id": "a-1"}),
+    (dataset.QianfanCreateImportTaskOperator, {"dataset_version_id": "a-1", "files": "bos:/b/"}),
+    (dataset.QianfanDeleteDatasetOperator, {"dataset_id": "a-1"}),
+    (dataset.QianfanDeleteDatasetVersionOperator, {"dataset_version_id": "a-1"}),
+    (dataset.QianfanDescribeDatasetVersionOperator, {"dataset_version_id": "a-1"}),
+    (dataset.QianfanDescribeDatasetVersionsOperator, {"dataset_id": "a-1", "limit": 3}),
+    (dataset.QianfanDescribeDatasetsOperator, {"limit": 3}),
+    (dataset.QianfanDescribeExportTaskOperator, {"export_task_id": "a-1"}),
+    (dataset.QianfanDescribeImportTaskOperator, {"import_task_id": "a-1"}),
+    (dataset.QianfanPublishDatasetVersionOperator, {"dataset_version_id": "a-1"}),
+    (prepare_dataset.QianfanDatasetOperator, {"data_format": "Text", "files": "bos:/b/"}),
+    (prepare_dataset.QianfanDatasetOperator, {"dataset_id": "a-1", "files": "bos:/b/"}),
     (finetuning.QianfanCreateFineTuningJobOperator, JOB),
     (finetuning.QianfanCreateFineTuningTaskOperator, {"fine_tuning_job_id": "a-1", **TRAINING}),
     (finetuning.QianfanDeleteFineTuningJobOperator, {"fine_tuning_job_id": "a-1"}),

@@ -64,6 +64,14 @@ def test_own_description_gets_the_mark_and_gives_way_to_it_at_its_end():
     assert origin().describe("x" * 301, 300) == "x" * 301, "too long by itself, which is refused"
 
 
+def test_where_no_limit_is_documented_a_text_of_our_own_is_short_and_the_users_is_whole():
+    marker = origin().marker
+    assert origin().describe("x" * 5000, None) == f"{'x' * 5000} {marker}"
+    ours = Origin("d" * 90, "r" * 90, "t", -1, IDENTITY).describe(None, None)
+    assert len(ours) == 100
+    assert ours.endswith(f" {marker}")
+
+
 def context(**more: Any) -> Any:
     values = {
         "dag_id": "d",

@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from waiting import KINDS, SENSORS, STATEFUL, TRIGGERS
+from waiting import KINDS, ROOTS, SENSORS, STATEFUL, TRIGGERS
 
 from airflow_qianfan.api.objects import Phase, State, States
 from airflow_qianfan.triggers.base.polling import PollSettings, PollState, Target
@@ -24,6 +24,20 @@ DOCUMENTED = {
     ("FineTuningTask", "Fail"): Phase.FAILED,
     ("FineTuningTask", "Stopped"): Phase.STOPPED,
     ("FineTuningTask", "Stop"): Phase.STOPPED,
+    ("ImportTask", "Importing"): Phase.ACTIVE,
+    ("ImportTask", "ImportFinished"): Phase.SUCCEEDED,
+    ("ImportTask", "ImportFailed"): Phase.FAILED,
+    ("VersionImport", "Created"): Phase.ACTIVE,
+    ("VersionImport", "Importing"): Phase.ACTIVE,
+    ("VersionImport", "ImportFinished"): Phase.SUCCEEDED,
+    ("VersionImport", "ImportFailed"): Phase.FAILED,
+    ("VersionPublication", "Unpublished"): Phase.ACTIVE,
+    ("VersionPublication", "Publishing"): Phase.ACTIVE,
+    ("VersionPublication", "Published"): Phase.SUCCEEDED,
+    ("VersionPublication", "PublishFailed"): Phase.FAILED,
+    ("ExportTask", "Exporting"): Phase.ACTIVE,
+    ("ExportTask", "ExportFinished"): Phase.SUCCEEDED,
+    ("ExportTask", "ExportFailed"): Phase.FAILED,
     ("Model", "Creating"): Phase.ACTIVE,
     ("Model", "Ready"): Phase.SUCCEEDED,
     ("Model", "Fail"): Phase.FAILED,
@@ -112,7 +126,8 @@ def test_a_kind_says_who_it_is(kind):
 
 
 def test_ids_and_nouns_tell_kinds_apart():
-    assert len({kind.id_name for kind in KINDS}) == len({kind.noun for kind in KINDS}) == len(KINDS)
+    assert len({kind.id_name for kind in ROOTS}) == len(ROOTS)
+    assert len({kind.noun for kind in KINDS}) == len(KINDS)
 
 
 def test_a_spelling_that_stands_for_no_word_is_refused_where_the_kind_is_declared():

@@ -63,6 +63,12 @@ def test_a_trigger_survives_serialization_with_every_argument(trigger, arguments
 
 
 @pytest.mark.parametrize("trigger", TRIGGERS)
+def test_what_a_trigger_carries_survives_serialization(trigger):
+    made = again(trigger(**ids_of(trigger), carry={"other_id": "id-2", "deadline": None}))
+    assert made.carry == {"other_id": "id-2", "deadline": None}
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
 def test_nothing_that_is_stored_is_a_secret(trigger):
     made = trigger(**ids_of(trigger), **ALL)
     assert not [name for name in made.serialize()[1] for part in SECRETS if part in name]

@@ -81,6 +81,18 @@ async def test_a_final_state_is_an_event_with_the_output(qianfan, trigger, phase
     assert json.loads(json.dumps(event)) == event
 
 
+@each
+async def test_every_event_brings_back_what_the_trigger_carries(qianfan, trigger):
+    carry = {"other_id": "id-2"}
+    waiting = waiting_for(qianfan, trigger, Phase.SUCCEEDED, carry=carry)
+    assert (await event_of(again(waiting)))["carry"] == carry
+    missing = trigger(**{trigger.id_name: "id-9"}, poll_interval=0.01, max_poll_failures=0, carry=carry)
+    event = await event_of(missing)
+    assert (event["status"], event["carry"]) == ("error", carry)
+    late = waiting_for(qianfan, trigger, deadline=1.0, carry=carry)
+    assert (await event_of(late))["carry"] == carry
+
+
 async def test_console_pages_are_baidus_own_where_the_service_is(qianfan, monkeypatch):
     connect(monkeypatch, host="https://qianfan.baidubce.com")
     qianfan.add(FineTuningTask, "task-1", "Done", parent_id="job-1")

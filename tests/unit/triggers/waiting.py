@@ -38,10 +38,13 @@ def _subclasses(package: ModuleType, base: type[Any]) -> list[Any]:
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         members = vars(import_module(module.name)).values()
         found |= {member for member in members if inspect.isclass(member) and issubclass(member, base)}
-    return sorted(found - {base}, key=lambda member: member.__name__)
+    public = {member for member in found - {base} if not member.__name__.startswith("_")}
+    return sorted(public, key=lambda member: member.__name__)
 
 
 KINDS: list[type[RemoteObject]] = _subclasses(actions, RemoteObject)
+ROOTS = [kind for kind in KINDS if not set(kind.__mro__[1:]) & set(KINDS)]
+"""All but those that show another side of what another kind is."""
 STATEFUL: list[type[RemoteObject]] = [kind for kind in KINDS if kind.states is not None]
 TRIGGERS: list[type[QianfanTrigger]] = _subclasses(triggers, QianfanTrigger)
 SENSORS: list[type[QianfanSensor]] = _subclasses(sensors, QianfanSensor)
