@@ -4,6 +4,7 @@ import json
 
 import pytest
 from cases import cases
+from deploying import serve, unit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,9 @@ MEMBERS = [
     "modelType",
     "labels", "trainMeta", "importMeta", "step", "checkpointStep", "bucket", "objectPath", "modelFormat",
     "modelApplicationType", "chatConf", "customSpec", "advancedSettings", "modelId", "saveStep",
+    "serviceId", "instanceId", "urlSuffix", "resourceConfig", "billing", "deploymentConfig", "type", "qps",
+    "paymentTiming", "chargeType", "protocolVersion", "deploymentComputeUnitList", "startTime", "endTime",
+    "deploymentReplicasCount", "interval", "releaseTime", "computeUnitConfig", "computeUnitCount", "region",
 ]  # fmt: skip
 WORDS = [
     "SFT",
@@ -31,6 +35,13 @@ WORDS = [
     "微调",
     "a\x00b",
     "fail",
+    "Postpaid",
+    "Tokens",
+    "GPU-1-1",
+    "2026-01-31T08:00:00Z",
+    1,
+    2,
+    60,
 ]
 
 
@@ -45,6 +56,8 @@ def lived_in(local):
         sourceType="Train",
         trainMeta={"taskId": task_id},
     )
+    serve(local)
+    unit(local)
     return local
 
 

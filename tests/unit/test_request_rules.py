@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import service_requests
 from examples import request_classes
 from members import (
     CHAT,
@@ -175,6 +176,7 @@ VIOLATIONS: list[tuple[type, dict[str, Any], str]] = [
     (DescribeModel, {}, "modelId"),
     (DeleteModel, {"model_id": ""}, "modelId"),
     (DeleteModelSet, {"model_set_id": ""}, "modelSetId"),
+    *service_requests.VIOLATIONS,
 ]
 
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import service_requests
 from examples import request_classes
 from members import (
     CHAT,
@@ -57,6 +58,7 @@ ACTIONS = {
     DescribeModel: "/v2/model",
     DeleteModel: "/v2/model",
     DeleteModelSet: "/v2/model",
+    **service_requests.ACTIONS,
 }
 
 
@@ -272,6 +274,7 @@ BODIES: dict[str, tuple[type, dict[str, Any], dict[str, Any]]] = {
     "model": (DescribeModel, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
     "delete-model": (DeleteModel, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
     "delete-model-set": (DeleteModelSet, {"model_set_id": "am-1"}, {"modelSetId": "am-1"}),
+    **service_requests.BODIES,
 }
 
 
@@ -326,6 +329,7 @@ LIMITS: dict[str, tuple[type, list[dict[str, Any]]]] = {
             ]
         ],
     ),
+    **service_requests.LIMITS,
 }
 
 

@@ -75,10 +75,11 @@ class Creation:
     @property
     def digest(self) -> str:
         """A digest of the request without what is made from the identity."""
-        body = self.request.body()
-        body.pop("description", None)
-        if self.name is not None and not self.has_own_name:
-            body.pop(type(self.request).model_fields[self.kind.name_member].alias, None)
+        body = {
+            member: value
+            for member, value in self.request.body().items()
+            if member != "description" and value != self.origin.name
+        }
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
     def create(self) -> str:
@@ -87,7 +88,7 @@ class Creation:
 
     def existing(self) -> list[str]:
         """Return the ids from which a new one has to be told apart."""
-        if self.name is not None and self._has_mark:
+        if not self.kind.is_listed or (self.name is not None and self._has_mark):
             return []
         return [row.object_id for row in self._candidates(self.parent_id)]
 
@@ -101,8 +102,14 @@ class Creation:
         :param before: what existed before the Create; None where that is not known, and only a name or a mark
             of our own is proof.
         :param parent_id: what it belonged to when the Create was sent.
-        :raises QianfanAmbiguousCreateError: something was created, but nothing tells by whom.
+        :raises QianfanAmbiguousCreateError: something was created, but nothing tells by whom; or nothing
+            tells whether something was created.
         """
+        if not self.kind.is_listed:
+            raise QianfanAmbiguousCreateError(
+                f"an earlier Create may have made a {self.kind.noun}, and no list shows them. Once you have "
+                "looked in the console, run it in a new DAG run, or with durable=False"
+            )
         new = [row for row in self._candidates(parent_id) if row.object_id not in (before or ())]
         if self.kind.recognised_by == "name":
             return [row.object_id for row in new if self._is_ours_by_name(row, before)]
@@ -112,10 +119,15 @@ class Creation:
 
     def others(self, object_id: str, before: Collection[str]) -> list[str]:
         """Return the ids of what a later attempt has made in the meantime, beside an object of ours."""
+        if not self.kind.is_listed:
+            # The later attempt finds a Create in doubt, and creates nothing.
+            return []
         return [found for found in self.find(before, self.parent_id) if found != object_id]
 
     def _candidates(self, parent_id: str | None) -> list[RemoteObject]:
-        rows = self.kind.candidates(self.hook.client, name=self.name or "", parent_id=parent_id or "")
+        rows = self.kind.candidates_for(
+            self.hook.client, self.request, name=self.name or "", parent_id=parent_id or ""
+        )
         return [row for row in rows if self.name in (None, getattr(row, self.kind.name_member, None))]
 
     def _is_ours_by_name(self, row: RemoteObject, before: Collection[str] | None) -> bool:
@@ -129,11 +141,12 @@ class Creation:
 
     def _find_marked(self, new: list[RemoteObject], before: Collection[str] | None) -> list[str]:
         marked, unmarked = [], []
-        for row in islice(new, MAX_DESCRIBED if before is None else None):
+        likely = (row for row in new if row.may_come_from(self.request))
+        for row in islice(likely, MAX_DESCRIBED if before is None else None):
             found: Any = (
                 self.hook.call(self.kind.describe(row.object_id)) if self.kind.is_listed_by_id_only else row
             )
-            if before is None and not _is_usable(found):
+            if not found.may_come_from(self.request) or (before is None and not _is_usable(found)):
                 continue
             if self._is_marked(found):
                 marked.append(row.object_id)
