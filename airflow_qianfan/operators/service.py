@@ -2,73 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_qianfan.arguments import member, option
 from airflow_qianfan.links import QianfanServiceLink
+from airflow_qianfan.operators.base.deploy import (
+    PROTOCOL,
+    QianfanDeployOperator,
+    QianfanNewServiceOperator,
+)
 from airflow_qianfan.operators.base.list import QianfanListOperator
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.operators.base.stop import QianfanStopOperator
-from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_qianfan.api.objects import RemoteObject
-    from airflow_qianfan.operators.base.origin import Origin
-
 SERVICE = "service.Service"
 SERVICE_TRIGGER = "service.QianfanServiceTrigger"
-PROTOCOL = 2
 
 
-class _NewService(QianfanWaitingOperator):
-    """The arguments that describe a service. Objects may be given as JSON text too, as a template does."""
-
-    model_set_id: str = member("the model set, ``am-…``.")
-    model_id: str = member("its version, ``amv-…``, which must be Ready.")
-    name: str | None = member(
-        "name of the service, 2 to 20 characters; None makes one from DAG and run.",
-        default=None,
-        length=(2, 20),
-    )
-    url_suffix: str | None = member(
-        "end of its address, 2 to 20 of ``a-z0-9_-``, the first and last a letter or digit; None makes one.",
-        default=None,
-        length=(2, 20),
-    )
-    description: str | None = member(
-        "at most 500 characters; a mark is added by which the service is found again.",
-        default=None,
-        length=(0, 500),
-    )
-    deployment_config: Mapping[str, Any] | str | None = member(
-        "deploy on compute units that were bought before: ``deploymentComputeUnitList``, ``qps`` …",
-        default=None,
-        json=True,
-    )
-    resource_config: Mapping[str, Any] | str | None = member(
-        "resources to buy, with ``billing``: ``type``, ``region``, ``qps``, ``replicasCount``.",
-        default=None,
-        json=True,
-    )
-    billing: Mapping[str, Any] | str | None = member(
-        "how they are paid: ``paymentTiming``, ``chargeType``, ``reservation``.", default=None, json=True
-    )
-    protocol_version: int | str | None = member(
-        "inference protocol that the service speaks, 1 or 2; None leaves it to Qianfan, which takes the "
-        "withdrawn 1.",
-        default=PROTOCOL,
-    )
-
-    def make_create(self, origin: Origin, action: str, kind: type[RemoteObject], **members: Any) -> Any:
-        """Return the request that creates the service; see :meth:`QianfanCreateOperator.make_create`."""
-        names = {name: getattr(self, name) or origin.name for name in ("name", "url_suffix")}
-        return super().make_create(origin, action, kind, **names, **members)
-
-
-class QianfanCreateServiceOperator(_NewService):
+class QianfanCreateServiceOperator(QianfanNewServiceOperator):
     """Deploy a model version as a new service (CreateService). This costs money.
 
     One run of this task creates exactly one service, whatever crashes. A clear attaches to a service that
@@ -276,3 +231,30 @@ class QianfanDescribePresetServicesOperator(QianfanRequestOperator):
         "only in these states: ``NotOpen``, ``Opened``, ``Stopped``, ``Free``.", default=None, json=True
     )
     protocol_version: int | str | None = member("inference protocol, 1 or 2.", default=PROTOCOL)
+
+
+class QianfanServiceOperator(QianfanDeployOperator):
+    """Deploy a model version: as a new service or, with ``service_id``, behind one that exists. Wait until it
+    is Serving, and ask it something, if ``smoke_test`` says what.
+
+    A new service costs money; one run of this task creates exactly one, whatever crashes, and a user who ends
+    the task takes it off line again. A service that existed before is never taken off line. Where its update
+    or the smoke test fails, ``roll_back`` brings it back to the version before.
+
+    Returns ``service_id``, ``model_set_id``, ``model_id``, ``previous_model_id``, ``url``, ``endpoint``,
+    ``status``, ``answer`` (of the smoke test, shortened) and ``console_url``; without ``wait_for_completion``
+    only the ids. The ids are XComs as soon as they are known.
+
+    The smoke test calls the service with the connection's ``api_key``; without one, with a short-lived token
+    that is made with the access key.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/kmm2wd9z1 and https://cloud.baidu.com/doc/qianfan-api/s/Emwbl485l
+    """
+
+    action = "service.CreateService"
+    modify_action = "service.ModifyService"
+    custom_operator_name = "Deploy"
+    kind_path = SERVICE
+    trigger_path = SERVICE_TRIGGER
+    operator_extra_links = (QianfanServiceLink(),)

@@ -258,7 +258,7 @@ class Submission:
                     # Where Airflow remembers, the next attempt of this task looks again before it creates.
                     raise (error.__cause__ if self._memory.exists and error.__cause__ else error) from None
             except QianfanError as error:
-                pause = _pause_before_repeat(error, submits_left)
+                pause = pause_before_repeat(error, submits_left)
                 if pause is not None:
                     self._log.warning("%s: %s. Trying again in %.0f s.", error.action, error.message, pause)
                     time.sleep(pause)
@@ -339,7 +339,7 @@ class Submission:
         return None
 
 
-def _pause_before_repeat(error: QianfanError, submits_left: int) -> float | None:
+def pause_before_repeat(error: QianfanError, submits_left: int) -> float | None:
     """Return the seconds after which a Create that was throttled may be sent again; None for never."""
     if not isinstance(error, QianfanThrottledError) or submits_left == 0:
         return None

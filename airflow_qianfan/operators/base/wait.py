@@ -149,7 +149,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
             ids[trigger.parent_name] = self._main.creation.parent_id if self._main else None
         return trigger(
             qianfan_conn_id=self.qianfan_conn_id,
-            cancel_on_kill=self.cancel_on_kill,
+            cancel_on_kill=self.cancel_on_kill and self._can_stop,
             **self._poll_options(),
             **ids,
             **kwargs,
@@ -315,5 +315,14 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         except QianfanPollError:
             self._log_goes_on()
             raise
+        result = self.finished(context, result)
         self.deliver(context)
         return result
+
+    def finished(self, context: Context, output: dict[str, Any]) -> dict[str, Any]:
+        """Do what remains to be done once it has succeeded, and return the result.
+
+        :param context: context of the running task.
+        :param output: what the service shows of it.
+        """
+        return output
