@@ -7,6 +7,7 @@ spend a task's retries on them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from airflow_qianfan.compat import AFTER_A_CLEAR, AirflowException, AirflowFailException
 
@@ -239,6 +240,30 @@ class QianfanUnreadableAnswerError(QianfanResponseError):
     transient = True
 
 
+class QianfanInferenceError(QianfanAPIError):
+    """A deployed service did not answer a call as it should.
+
+    :param message: the service's message.
+    :param transient: whether the same call may succeed a moment later, as with a new service.
+    :param members: those of :class:`QianfanAPIError`.
+    """
+
+    advice = "Look at the service in the console; a new service may need some minutes before it answers."
+
+    def __init__(self, message: str = "", *, transient: bool = True, **members: Any) -> None:
+        super().__init__(message, **members)
+        self.transient = transient
+
+
+class QianfanInferenceRefusedError(QianfanInferenceError, AirflowFailException):
+    """A deployed service refuses a call, and will refuse it again."""
+
+    advice = (
+        "Check the connection's api_key, whether it may use this service, and whether the service takes chat "
+        "calls with these messages."
+    )
+
+
 class QianfanTerminalStateError(QianfanError, AirflowFailException):
     """What was waited for has ended otherwise than hoped.
 
@@ -275,3 +300,9 @@ class QianfanExecutionTimeoutError(QianfanWaitTimeoutError, AirflowFailException
     """``execution_timeout`` is over, and a training was told to stop. Another attempt would take as long."""
 
     advice = "Give the task a longer execution_timeout, or the training less to do."
+
+
+class QianfanUpdateError(QianfanError, AirflowFailException):
+    """A service could not be brought to another model version."""
+
+    advice = "Look at the service in the console: which version does it serve?"

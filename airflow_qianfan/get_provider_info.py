@@ -38,6 +38,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_qianfan.links.QianfanDatasetLink",
             "airflow_qianfan.links.QianfanFineTuningTaskLink",
             "airflow_qianfan.links.QianfanModelLink",
+            "airflow_qianfan.links.QianfanServiceLink",
         ],
         "config": {
             "qianfan": {
@@ -116,6 +117,12 @@ _CONNECTION_FIELDS: dict[str, Any] = {
     "session_token": {
         "label": "Session token",
         "description": "Token of temporary (STS) credentials; leave empty for a permanent key.",
+        "schema": {"type": ["string", "null"], "format": "password"},
+    },
+    "api_key": {
+        "label": "API key",
+        "description": "Key for calls of deployed services, bce-v3/ALTAK-…; leave empty to use a "
+        "short-lived token made with the access key.",
         "schema": {"type": ["string", "null"], "format": "password"},
     },
     "timeout": {

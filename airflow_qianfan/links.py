@@ -36,3 +36,9 @@ class QianfanModelLink(QianfanConsoleLink):
     """Leads to the models of the account."""
 
     name = "Models in Qianfan"
+
+
+class QianfanServiceLink(QianfanConsoleLink):
+    """Leads to the services of the account."""
+
+    name = "Services in Qianfan"

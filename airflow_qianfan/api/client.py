@@ -41,7 +41,7 @@ class QianfanClient:
     def __init__(self, config: QianfanConfig) -> None:
         self._rate_limiter = RateLimiter(config.max_qps)
         self._config = config
-        self._http = _open(httpx.Client, config)
+        self._http = open_http(httpx.Client, config)
 
     def call(self, request: Action[ResultT]) -> ResultT:
         """Send a request and return its typed result.
@@ -126,8 +126,8 @@ class AsyncQianfanClient:
     def __init__(self, config: QianfanConfig, *, max_connections: int | None = None) -> None:
         self._rate_limiter = RateLimiter(config.max_qps)
         self._config = config
-        options = {} if max_connections is None else {"limits": _limits(max_connections)}
-        self._http = _open(httpx.AsyncClient, config, **options)
+        options: dict[str, Any] = {} if max_connections is None else {"limits": _limits(max_connections)}
+        self._http = open_http(httpx.AsyncClient, config, **options)
 
     async def call(self, request: Action[ResultT]) -> ResultT:
         """Send a request and return its typed result; see :meth:`QianfanClient.call`."""
@@ -206,7 +206,17 @@ def _limits(connections: int) -> httpx.Limits:
     )
 
 
-def _open(kind: type[ClientT], config: QianfanConfig, **options: Any) -> ClientT:
+def open_http(
+    kind: type[ClientT], config: QianfanConfig, *, auth: httpx.Auth | None = None, **options: Any
+) -> ClientT:
+    """Open a connection pool as a configuration says.
+
+    :param kind: of httpx, sync or async.
+    :param config: TLS, proxy and time-out.
+    :param auth: what proves who calls; None signs with the access key.
+    :param options: further options of httpx.
+    :raises QianfanConfigurationError: certificates or proxy cannot be used.
+    """
     try:
         trusted = _trusted(config.verify)
     except (OSError, ValueError) as error:
@@ -217,7 +227,8 @@ def _open(kind: type[ClientT], config: QianfanConfig, **options: Any) -> ClientT
     proxy = config.proxy.get_secret_value() if config.proxy else None
     try:
         return kind(
-            auth=BceV1Auth(
+            auth=auth
+            or BceV1Auth(
                 config.access_key_id,
                 config.secret_access_key.get_secret_value(),
                 config.session_token.get_secret_value() if config.session_token else None,

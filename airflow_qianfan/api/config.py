@@ -26,6 +26,7 @@ from airflow_qianfan.exceptions import QianfanConfigurationError
 
 CONSOLE = "https://console.bce.baidu.com"
 DEFAULT_ENDPOINT = "https://qianfan.baidubce.com"
+IAM_ENDPOINT = "https://iam.bj.baidubce.com"
 
 
 def _read_flag(value: Any) -> Any:
@@ -62,6 +63,11 @@ class QianfanConfig(BaseModel):
     endpoint: str = Field(DEFAULT_ENDPOINT, description="Scheme, host and port of the service.")
     session_token: SecretStr | None = Field(
         None, description="Token of temporary (STS) credentials; leave empty for a permanent key."
+    )
+    api_key: SecretStr | None = Field(
+        None,
+        description="Key for calls of deployed services, bce-v3/ALTAK-…; leave empty to use a "
+        "short-lived token made with the access key.",
     )
     timeout: Annotated[float, BeforeValidator(_no_flag)] = Field(
         60.0, ge=0.1, le=3600, description="Seconds to wait for one answer of the service. Default 60."
@@ -101,7 +107,7 @@ class QianfanConfig(BaseModel):
     def _leave_out_what_is_empty(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in settings.items() if value is not None and value != ""}
 
-    @field_validator("access_key_id", "secret_access_key", "session_token")
+    @field_validator("access_key_id", "secret_access_key", "session_token", "api_key")
     @classmethod
     def _is_fit_for_a_header(cls, value: Any) -> Any:
         text = _plain(value) or ""
@@ -158,6 +164,11 @@ class QianfanConfig(BaseModel):
         except ValueError:
             return host == "localhost"
 
+    @property
+    def iam_endpoint(self) -> str:
+        """Where short-lived tokens are made: an emulator on this machine makes its own."""
+        return self.endpoint.rstrip("/") if self.is_local else IAM_ENDPOINT
+
     def console_url(self, url: str) -> str:
         """Return the address to show for a page of Baidu's console.
 
@@ -178,6 +189,7 @@ class QianfanConfig(BaseModel):
         plain = (
             _plain(self.secret_access_key),
             _plain(self.session_token),
+            _plain(self.api_key),
             proxy_password,
             unquote(proxy_password),
         )

@@ -190,6 +190,7 @@ def find_error(
     status = response.status_code
     body: dict[str, Any] = answer if isinstance(answer, dict) else {}
     code = message = None
+    refusal = _refusal(body.get("result"))
     if status >= 400:
         code = body.get("code") or body.get("Code") or body.get("error_code")
         message = body.get("message") or body.get("Message") or body.get("error_msg")
@@ -209,6 +210,8 @@ def find_error(
         message = parts.get("message") or parts.get("msg") or error
     elif body.get("result") is False:
         message = "the service answered result: false, it did not do what was asked"
+    elif refusal is not None:
+        message = refusal or "the service answered operation: false, it did not do what was asked"
     else:
         return None
 
@@ -216,7 +219,8 @@ def find_error(
     if status in _GATEWAY_STATUSES and not code and not message:
         error_class: type[QianfanAPIError] = QianfanGatewayError
     else:
-        error_class = _error_class(status, code, str(message or ""), is_false=body.get("result") is False)
+        is_false = body.get("result") is False or refusal is not None
+        error_class = _error_class(status, code, str(message or ""), is_false=is_false)
     if not message:
         shown = repr(clean(answer, secrets)) if answer else "empty"
         message = "the answer has no message" if body else f"the answer is {shown}"
@@ -241,6 +245,13 @@ def request_id(
         or response.headers.get("x-bce-request-id")
     )
     return clean(found, secrets) if found else None
+
+
+def _refusal(result: Any) -> Any:
+    """Return the message of ``{"operation": false, "message": "…"}``; None where a result is none of that."""
+    if not isinstance(result, dict) or result.get("operation") is not False:
+        return None
+    return result.get("message") or ""
 
 
 def _is_failure(code: Any) -> bool:

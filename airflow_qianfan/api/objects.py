@@ -138,6 +138,9 @@ class RemoteObject(Result):
     is_listed_by_id_only: ClassVar[bool] = False
     """Whether :meth:`candidates` tells the ids only, and each has to be described."""
 
+    goes_on: ClassVar[bool] = False
+    """Whether it goes on, and costs money, once what is waited for has come, until somebody stops it."""
+
     @property
     def object_id(self) -> str:
         """Its id."""
@@ -155,6 +158,11 @@ class RemoteObject(Result):
         if self.states is None:
             return State("", Phase.SUCCEEDED)
         return self.states.read(getattr(self, self.state_member))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it does nothing any more, so that there is nothing to stop."""
+        return self.state.is_final and not (self.goes_on and self.state.phase is Phase.SUCCEEDED)
 
     @property
     def status(self) -> str:
@@ -228,6 +236,23 @@ class RemoteObject(Result):
         :param parent_id: what it belongs to, where its kind belongs to something.
         """
         raise NotImplementedError
+
+    @classmethod
+    def candidates_for(
+        cls, client: QianfanClient, request: Any, *, name: str, parent_id: str
+    ) -> Iterable[Self]:
+        """Return :meth:`candidates`, from the list that shows what this very request makes.
+
+        :param client: what sends the requests.
+        :param request: the Create.
+        :param name: see :meth:`candidates`.
+        :param parent_id: see :meth:`candidates`.
+        """
+        return cls.candidates(client, name=name, parent_id=parent_id)
+
+    def may_come_from(self, request: Any) -> bool:
+        """Return whether this very request may have made it, by what the service shows of it."""
+        return True
 
 
 def timestamp(text: str | None) -> float | None:

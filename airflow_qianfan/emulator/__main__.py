@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 
+from airflow_qianfan.emulator.auth import API_KEY
 from airflow_qianfan.emulator.server import ACCESS_KEY, SECRET_KEY, QianfanEmulator
 from airflow_qianfan.emulator.store import StateError
 
@@ -31,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     add("--access-key", default=ACCESS_KEY, help="id of the access key (default %(default)s)")
     add("--secret-key", default=SECRET_KEY, help="its secret (default %(default)s)")
     add("--session-token", help="token that must come with the key")
+    add("--api-key", default=API_KEY, help="key with which deployed services are called")
     add("--task-seconds", type=_seconds, default=60.0, help="duration of a task (default %(default)s)")
     add("--model-seconds", type=_seconds, help="time until a model is ready (default: as a task, at most 2)")
     add("--state", metavar="FILE", help="keep everything in this file over a restart")
@@ -58,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
             access_key=options.access_key,
             secret_key=options.secret_key,
             session_token=options.session_token,
+            api_key=options.api_key,
             state=options.state,
             host=options.host,
             port=options.port,

@@ -53,5 +53,15 @@ class Assumptions:
     dataset_list: str = "datasetList"
     dataset_version_list: str = "versionList"
 
+    # Services
+    default_protocol: Literal[1, 2] | None = 1
+    """The services that are listed and counted where no protocolVersion is sent; None for all."""
+    service_list_has_description: bool = True
+    update_shows_new_version: Literal["at once", "when done"] = "when done"
+    resource_type_spelling: Literal["as sent", "Describe"] = "as sent"
+    invalid_model_status: Literal[400, 401] = 401
+    chat_delay_seconds: float = 0.0
+    """Seconds for which a service that has only just begun to serve does not answer."""
+
     # Lists: without pageReverse, and the other way round with it
     newest_first: bool = False

@@ -25,6 +25,8 @@ _AUTHORIZATION = re.compile(
 _DEFAULT_NAMES = ("host", "content-length", "content-type", "content-md5")
 _TOKEN = b"x-bce-security-token"
 
+API_KEY = "bce-v3/ALTAK-emulator/0000000000000000000000000000000000000000"
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -36,17 +38,21 @@ class Credentials:
     :param secret_key: its secret.
     :param session_token: token that must come with that key; None if it is not a temporary key.
     :param read_only_keys: id and secret of further keys, which may only use actions that begin with Describe.
+    :param api_key: the key with which deployed services are called.
     """
 
     access_key: str
     secret_key: str = field(repr=False)
     session_token: str | None = field(default=None, repr=False)
     read_only_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    api_key: str = field(default=API_KEY, repr=False)
 
     def __post_init__(self) -> None:
         for access_key, secret_key in [(self.access_key, self.secret_key), *self.read_only_keys.items()]:
             if not re.fullmatch(_KEY_ID, access_key) or not secret_key:
                 raise ValueError("a key id is visible ASCII without a slash, and a secret is not empty")
+        if not re.fullmatch("[!-~]+", self.api_key):
+            raise ValueError("an API key is visible ASCII")
 
     def secret(self, access_key: str) -> str | None:
         """Return the secret of a key id, None if there is no such key."""

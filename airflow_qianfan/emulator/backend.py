@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_qianfan.api.signing import parse_query
-from airflow_qianfan.emulator import dataset, finetuning, model
+from airflow_qianfan.emulator import compute_unit, dataset, finetuning, inference, model, service
 from airflow_qianfan.emulator.actions import Action, Call, parse_json
 from airflow_qianfan.emulator.answers import Answers
 from airflow_qianfan.emulator.assumptions import Assumptions
@@ -27,6 +27,8 @@ ROUTES: dict[str, dict[str, Action]] = {
         dataset.ROUTE,
         finetuning.ROUTE,
         model.ROUTE,
+        service.ROUTE,
+        compute_unit.ROUTE,
     )
 }
 _MAX_LOGGED = 64
@@ -119,18 +121,38 @@ class Backend:
             self.answers.clear()
 
     def _actions(self) -> list[Action]:
-        return [*self.answers, *(action for actions in ROUTES.values() for action in actions.values())]
+        called = [endpoint.action for endpoint in inference.ENDPOINTS.values()]
+        return [
+            *self.answers,
+            *(action for actions in ROUTES.values() for action in actions.values()),
+            *called,
+        ]
 
     def _act(self, request: Request, entry: dict[str, Any]) -> Answer:
-        action = self._admit(request, entry["action"])
+        endpoint = inference.ENDPOINTS.get(request.path.decode("latin-1"))
+        action = (
+            self._admit_call(endpoint, request, entry) if endpoint else self._admit(request, entry["action"])
+        )
         fault = self.faults.take(action)
         entry["fault"] = fault.kind if fault else None
         if fault is None or fault.takes_effect:
-            answer = self._run(action, request, fault, entry)
+            answer = self._run(action, request, fault, entry, endpoint)
         if fault is None or fault.kind in KEEPS_ANSWER:
             return answer
         entry["outcome"] = "fault"
-        return fault_answer(fault, entry["request_id"])
+        answer = fault_answer(fault, entry["request_id"])
+        return inference.reshape(answer) if endpoint and not endpoint.is_signed else answer
+
+    def _admit_call(self, endpoint: inference.Endpoint, request: Request, entry: dict[str, Any]) -> Action:
+        """Check the key of a call that is none of an Action, and return what stands for its Action."""
+        entry["action"] = endpoint.action.name
+        self._check_form(request, endpoint.method)
+        if endpoint.is_signed:
+            self._authenticate(request)
+        else:
+            # As with signatures, the real clock tells whether a key is still valid.
+            inference.check_bearer(self.credentials, request.headers, self.store.clock())
+        return endpoint.action
 
     def _admit(self, request: Request, name: str) -> Action:
         """Check everything about a request but its JSON, and return its action."""
@@ -138,21 +160,8 @@ class Backend:
         route = request.path.decode("latin-1")
         if route not in ROUTES and route not in self.answers.routes():
             raise ApiError(assumptions.unknown_route, _unknown(route, name))
-        if request.method != "POST":
-            raise ApiError(assumptions.wrong_method, "The method must be POST.")
-        if request.body is None:
-            limit = assumptions.max_body_bytes
-            raise ApiError(assumptions.too_large, f"The body is larger than {limit} bytes.")
-        access_key = authenticate(
-            self.credentials,
-            assumptions,
-            request.method,
-            request.path,
-            request.query,
-            request.headers,
-            # Signatures follow the real clock, because clients do not know of an advanced one.
-            self.store.clock(),
-        )
+        self._check_form(request, "POST")
+        access_key = self._authenticate(request)
         action = self.answers.find(route, name) or ROUTES.get(route, {}).get(name)
         if action is None:
             raise ApiError(assumptions.unknown_action, _unknown(route, name))
@@ -160,7 +169,33 @@ class Backend:
             raise ApiError(Refusal(403, "AccessDenied"), "The key may only read.")
         return action
 
-    def _run(self, action: Action, request: Request, fault: Fault | None, entry: dict[str, Any]) -> Answer:
+    def _check_form(self, request: Request, method: str) -> None:
+        if request.method != method:
+            raise ApiError(self.assumptions.wrong_method, f"The method must be {method}.")
+        if request.body is None:
+            limit = self.assumptions.max_body_bytes
+            raise ApiError(self.assumptions.too_large, f"The body is larger than {limit} bytes.")
+
+    def _authenticate(self, request: Request) -> str:
+        return authenticate(
+            self.credentials,
+            self.assumptions,
+            request.method,
+            request.path,
+            request.query,
+            request.headers,
+            # Signatures follow the real clock, because clients do not know of an advanced one.
+            self.store.clock(),
+        )
+
+    def _run(
+        self,
+        action: Action,
+        request: Request,
+        fault: Fault | None,
+        entry: dict[str, Any],
+        endpoint: inference.Endpoint | None,
+    ) -> Answer:
         past = fault is not None and fault.kind == "stale"
         call = Call(
             body={},
@@ -172,14 +207,22 @@ class Backend:
             past=past,
         )
         try:
-            call.body = parse_json(request.body or b"")
-            result = action.run(call)
+            call.body = (inference.read_body if endpoint else parse_json)(request.body or b"")
+            if endpoint and endpoint.is_signed:
+                result = inference.make_token(self.credentials, request.query, self.store.clock())
+            else:
+                result = action.run(call)
         except ApiError as error:
             answer = _refusal(error, entry)
         else:
             if fault is not None:
                 result = change_result(fault, result)
-            answer = Answer(200, json.dumps({"requestId": entry["request_id"], "result": result}).encode())
+            if endpoint:
+                answer = inference.answer_of(result)
+            else:
+                answer = Answer(
+                    200, json.dumps({"requestId": entry["request_id"], "result": result}).encode()
+                )
         finally:
             entry["ids"], entry["effect"] = call.ids, call.effect
         if fault is not None and fault.kind == "timeout":
@@ -210,6 +253,8 @@ def _unknown(route: str, name: str) -> str:
 
 def _refusal(error: ApiError, entry: dict[str, Any]) -> Answer:
     entry["outcome"], entry["code"] = "refused", error.refusal.code
+    if isinstance(error, inference.InferenceError):
+        return Answer(error.refusal.status, error.body())
     body = {"requestId": entry["request_id"], "code": error.refusal.code, "message": error.message}
     return Answer(error.refusal.status, json.dumps(body).encode(), dict(error.headers))
 

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from airflow_qianfan.emulator.backend import Backend
 from airflow_qianfan.emulator.data import DatasetVersion, ImportTask
+from airflow_qianfan.emulator.deployment import Service
 from airflow_qianfan.emulator.model import Model
 from airflow_qianfan.emulator.records import Record
 from airflow_qianfan.emulator.store import View
@@ -79,6 +80,7 @@ class Console:
             Route("/", self.index),
             Route("/qianfan/data/dataset/{version_id}/detail", self.dataset_version),
             Route("/qianfan/modelcenter/model/user/list", self.models),
+            Route("/qianfan/ais/console/onlineService", self.services),
             Route("/qianfan/train/{mode}/{job_id}/{task_id}/detail/traininglog", self.training),
         ]
 
@@ -107,6 +109,11 @@ class Console:
         """Show the versions of models."""
         with self._backend.lock:
             return _page("My models", [_listed(self._backend.view(), Model)])
+
+    async def services(self, request: Request) -> Response:
+        """Show the services."""
+        with self._backend.lock:
+            return _page("My services", [_listed(self._backend.view(), Service)])
 
     async def training(self, request: Request) -> Response:
         """Show one training: what it was asked to do, how far it is, and what came out."""

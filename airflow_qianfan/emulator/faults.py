@@ -193,9 +193,10 @@ def shows(result: Any, kind: Callable[[str], bool]) -> bool:
 
 
 def _rows(result: Any) -> list[dict[str, Any]]:
-    """Return the objects in a result: itself, and the rows of its lists."""
+    """Return the objects in a result: itself, those in its members, and the rows of its lists."""
     if isinstance(result, dict):
         lists = [value for value in result.values() if isinstance(value, list)]
+        lists.append([value for value in result.values() if isinstance(value, dict)])
     else:
         lists = [result] if isinstance(result, list) else []
     rows = [row for rows in lists for row in rows if isinstance(row, dict)]

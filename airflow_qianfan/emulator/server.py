@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_qianfan.emulator.answers import Registration, Result
 from airflow_qianfan.emulator.assumptions import Assumptions
-from airflow_qianfan.emulator.auth import Credentials
+from airflow_qianfan.emulator.auth import API_KEY, Credentials
 from airflow_qianfan.emulator.backend import Backend
 from airflow_qianfan.emulator.faults import Fault
 from airflow_qianfan.emulator.records import Record
@@ -43,6 +43,7 @@ class QianfanEmulator:
     :param secret_key: its secret.
     :param session_token: token that clients must send with that key.
     :param read_only_keys: id and secret of further keys, which may only use actions that begin with Describe.
+    :param api_key: key with which deployed services are called.
     :param state: file that keeps everything over a restart; without it all is forgotten.
     :param host: address to listen on. The administration is open to all who reach it.
     :param port: port to listen on; 0 for a free one.
@@ -59,6 +60,7 @@ class QianfanEmulator:
         secret_key: str = SECRET_KEY,
         session_token: str | None = None,
         read_only_keys: Mapping[str, str] | None = None,
+        api_key: str = API_KEY,
         state: str | Path | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -70,11 +72,12 @@ class QianfanEmulator:
         self.access_key = access_key
         self.secret_key = secret_key
         self.session_token = session_token
+        self.api_key = api_key
         self.host = host
         self.port = port
         self._backend = Backend(
             Store(Path(state) if state is not None else None, clock),
-            Credentials(access_key, secret_key, session_token, dict(read_only_keys or {})),
+            Credentials(access_key, secret_key, session_token, dict(read_only_keys or {}), api_key),
             assumptions or Assumptions(),
             task_seconds,
             model_seconds,
@@ -198,9 +201,10 @@ class QianfanEmulator:
             "login": self.access_key,
             "password": self.secret_key,
             "host": self.endpoint,
+            "extra": {"api_key": self.api_key},
         }
         if self.session_token:
-            connection["extra"] = {"session_token": self.session_token}
+            connection["extra"]["session_token"] = self.session_token
         return json.dumps(connection)
 
     @property
@@ -229,10 +233,15 @@ class QianfanEmulator:
         """All models as the service shows them, each with the ``request`` that created it, oldest first."""
         return self.objects("model")
 
+    @property
+    def services(self) -> list[dict[str, Any]]:
+        """All services as the service shows them, each with the ``request`` that created it, oldest first."""
+        return self.objects("service")
+
     def objects(self, kind: str) -> list[dict[str, Any]]:
         """Return all objects of a kind as the service shows them, each with its ``request``, oldest first.
 
-        :param kind: ``job``, ``task``, ``model_set`` or ``model``.
+        :param kind: ``job``, ``task``, ``model_set``, ``model``, ``service`` or ``compute_unit``.
         :raises ValueError: if there is no such kind.
         """
         if kind not in Record.kinds:

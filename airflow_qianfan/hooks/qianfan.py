@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Set
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from airflow_qianfan.api.actions.base import Action, Page
+    from airflow_qianfan.api.chat import ChatAnswer
     from airflow_qianfan.api.client import AsyncQianfanClient, QianfanClient
     from airflow_qianfan.api.config import QianfanConfig
 
@@ -46,9 +47,10 @@ class QianfanHook(BaseHook):
     """Calls Qianfan's management API with the credentials of an Airflow connection.
 
     The connection is read at the first call, not before. Its login is the access key id, password the secret
-    access key and host the endpoint; extra may hold ``session_token``, ``timeout``, ``max_retries``,
-    ``max_qps``, ``verify``, ``proxy`` and ``allow_http``, and ``endpoint``, which comes before host. Without
-    a login, the environment variables ``QIANFAN_ACCESS_KEY`` and ``QIANFAN_SECRET_KEY`` are used.
+    access key and host the endpoint; extra may hold ``session_token``, ``api_key`` (for calls of deployed
+    services), ``timeout``, ``max_retries``, ``max_qps``, ``verify``, ``proxy`` and ``allow_http``, and
+    ``endpoint``, which comes before host. Without a login, the environment variables ``QIANFAN_ACCESS_KEY``
+    and ``QIANFAN_SECRET_KEY`` are used.
 
     :param qianfan_conn_id: id of the connection.
     :param timeout: seconds to wait for one answer; None takes the connection's.
@@ -166,6 +168,27 @@ class QianfanHook(BaseHook):
         :raises QianfanError: it failed.
         """
         return self.client.iterate(request)
+
+    def chat(self, model: str, messages: Sequence[Mapping[str, Any]]) -> ChatAnswer:
+        """Ask a deployed service once, and return its answer.
+
+        It is called with the connection's ``api_key``; without one, with a short-lived token that is made
+        with the access key.
+
+        :param model: the API address of the service, such as ``kzpitmni_daxx``.
+        :param messages: such as ``[{"role": "user", "content": "ping"}]``.
+        :raises QianfanInferenceError: the service did not answer as it should.
+        :raises QianfanError: the call failed, or no token could be made.
+        """
+        from airflow_qianfan.api.chat import create_token, send_chat
+
+        config = self._read_config()
+        with self._naming_the_connection():
+            key = config.api_key
+            if key is None:
+                key = create_token(config)
+                mask_secret([key.get_secret_value()])
+            return send_chat(config, key, model, messages)
 
     def console_url(self, url: str) -> str:
         """Return the address to show for a page of Baidu's console: the emulator has pages of its own.

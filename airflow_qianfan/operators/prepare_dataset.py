@@ -160,7 +160,6 @@ class QianfanDatasetOperator(ImportArguments, DatasetArguments, QianfanWaitingOp
     def finished(self, context: Context, output: dict[str, Any]) -> dict[str, Any]:
         """Publish what is imported, and wait on; return what a DAG works with, once it is published."""
         if self.trigger_path == PUBLICATION:
-            self.ended(context)
             names = ("status", "version_number", "console_url")
             return {
                 **dict.fromkeys(("dataset_id", "dataset_version_id", "import_task_id", "sample_count")),

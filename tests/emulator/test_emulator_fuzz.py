@@ -4,6 +4,7 @@ import json
 
 import pytest
 from cases import cases
+from deploying import serve, unit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,9 @@ MEMBERS = [
     "modelApplicationType", "chatConf", "customSpec", "advancedSettings", "modelId", "saveStep",
     "datasetId", "datasetName", "dataFormat", "storageType", "storagePath", "filter", "files",
     "dataFormatList", "importStatusList", "publishStatusList",
+    "serviceId", "instanceId", "urlSuffix", "resourceConfig", "billing", "deploymentConfig", "type", "qps",
+    "paymentTiming", "chargeType", "protocolVersion", "deploymentComputeUnitList", "startTime", "endTime",
+    "deploymentReplicasCount", "interval", "releaseTime", "computeUnitConfig", "computeUnitCount", "region",
 ]  # fmt: skip
 WORDS = [
     "SFT",
@@ -37,6 +41,13 @@ WORDS = [
     "微调",
     "a\x00b",
     "fail",
+    "Postpaid",
+    "Tokens",
+    "GPU-1-1",
+    "2026-01-31T08:00:00Z",
+    1,
+    2,
+    60,
 ]
 
 
@@ -53,6 +64,8 @@ def lived_in(local):
     )
     made = local.ok("CreateDataset", datasetName="faq", dataFormat="Text", storageType="sysStorage")
     local.ok("CreateImportTask", versionId=made["versionId"], files=["bos:/b/f.jsonl"])
+    serve(local)
+    unit(local)
     return local
 
 

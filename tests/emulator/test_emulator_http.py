@@ -127,7 +127,9 @@ def test_mutated_bytes_on_the_wire_are_never_accepted(emulator, data):
 
 
 def test_session_token_over_http_and_in_the_connection():
-    with QianfanEmulator(session_token="to ken", access_key="AK", secret_key="SK") as emulator:
+    with QianfanEmulator(
+        session_token="to ken", access_key="AK", secret_key="SK", api_key="bce-v3/AK/1"
+    ) as emulator:
         assert post(emulator, "DescribeFineTuningJobs").status_code == 200
         connection = json.loads(emulator.connection_json)
         assert connection == {
@@ -135,7 +137,7 @@ def test_session_token_over_http_and_in_the_connection():
             "login": "AK",
             "password": "SK",
             "host": emulator.endpoint,
-            "extra": {"session_token": "to ken"},
+            "extra": {"session_token": "to ken", "api_key": "bce-v3/AK/1"},
         }
         emulator.session_token = None
         assert post(emulator, "DescribeFineTuningJobs").json()["code"] == "SignatureDoesNotMatch"

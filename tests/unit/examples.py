@@ -7,7 +7,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 from airflow_qianfan.api import actions
-from airflow_qianfan.api.actions import dataset, finetuning, model
+from airflow_qianfan.api.actions import dataset, finetuning, model, service
 from airflow_qianfan.api.actions.base import Action
 from airflow_qianfan.api.retry import is_repeatable
 
@@ -47,6 +47,33 @@ REQUESTS: list[Any] = [
     model.DescribeModel(model_id="amv-1"),
     model.DeleteModel(model_id="amv-1"),
     model.DeleteModelSet(model_set_id="am-1"),
+    service.CreateService(
+        model_set_id="am-1",
+        model_id="amv-1",
+        name="faq",
+        url_suffix="faq",
+        resource_config={"type": "GPU-1-1"},
+        billing={"paymentTiming": "Postpaid"},
+    ),
+    service.DescribeService(service_id="svco-1"),
+    service.DescribeServices(),
+    service.ModifyService(service_id="svco-1", model_set_id="am-1", model_id="amv-1"),
+    service.ScaleService(service_id="svco-1", instance_id="unit-1", deployment_replicas_count=1),
+    service.DeactivateService(service_id="svco-1"),
+    service.AttachLogStore(service_type="Custom", service_id="svco-1", log_project="p", log_store_name="s"),
+    service.DescribeServiceMetric(start_time="2026-01-31T08:00:00Z", end_time="2026-01-31T09:00:00Z"),
+    service.DescribeServiceStats(
+        start_time="2026-01-31T08:00:00Z", end_time="2026-01-31T09:00:00Z", interval=60
+    ),
+    service.DescribePresetServices(),
+    service.PurchaseComputeUnit(
+        compute_unit_count=1,
+        compute_unit_config={"region": "bj", "type": "gpu-1"},
+        billing={"paymentTiming": "Postpaid"},
+    ),
+    service.DescribeComputeUnit(instance_id="unit-1"),
+    service.ReleaseComputeUnit(instance_id="unit-1"),
+    service.AutoReleaseComputeUnit(instance_id="unit-1"),
 ]
 CREATES = [request for request in REQUESTS if request.action.startswith("Create")]
 OTHERS = [request for request in REQUESTS if is_repeatable(request.action)]

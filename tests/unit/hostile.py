@@ -12,6 +12,7 @@ requestId result code message Code Message error_code error_msg log_id jobId tas
 isTruncated nextMarker runStatus runProgress metrics checkpointList step perplexity trainingLoss createDate
 finishDate createTime modelId modelSetId modelIds modelNames labels customModelSetList status sourceInfo
 datasetId versionId datasetList versionList importStatus publishStatus exportStatus sampleCount sizeMB
+serviceId instanceId serviceList updateStatus operation endpoint url error choices content
 """
 KNOWN_MEMBERS = st.sampled_from(MEMBER_NAMES.split())
 SCALARS = (
@@ -31,7 +32,10 @@ ANY_JSON = st.recursive(
 )
 ENVELOPES = st.fixed_dictionaries({"result": ANY_JSON}, optional={"requestId": SCALARS, "code": SCALARS})
 IDS = st.fixed_dictionaries(
-    {name: st.sampled_from(["a-1", "a-2", "a-3"]) for name in ("jobId", "taskId", "modelSetId", "modelId")},
+    {
+        name: st.sampled_from(["a-1", "a-2", "a-3"])
+        for name in ("jobId", "taskId", "modelSetId", "modelId", "serviceId", "instanceId")
+    },
     optional={
         "runStatus": SCALARS,
         "runProgress": ANY_JSON,
@@ -40,6 +44,8 @@ IDS = st.fixed_dictionaries(
             st.fixed_dictionaries({"step": st.integers()}, optional={"perplexity": SCALARS})
         ),
         "status": SCALARS,
+        "updateStatus": SCALARS,
+        "endpoint": SCALARS,
     },
 )
 ROWS = st.lists(IDS, max_size=3)
@@ -47,7 +53,13 @@ PAGE_INFO = st.fixed_dictionaries(
     {"isTruncated": st.booleans()}, optional={"nextMarker": st.text(max_size=3)}
 )
 RESULTS = IDS | st.fixed_dictionaries(
-    {"jobList": ROWS, "taskList": ROWS, "customModelSetList": ROWS, "pageInfo": PAGE_INFO}
+    {
+        "jobList": ROWS,
+        "taskList": ROWS,
+        "customModelSetList": ROWS,
+        "serviceList": ROWS,
+        "pageInfo": PAGE_INFO,
+    }
 )
 BODIES = (
     (ANY_JSON | ENVELOPES | RESULTS.map(lambda result: {"result": result})).map(

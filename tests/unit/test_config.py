@@ -8,7 +8,7 @@ from pathlib import Path
 
 import certifi
 import pytest
-from wire import ACCESS_KEY, PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN
+from wire import ACCESS_KEY, API_KEY, PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN
 
 from airflow_qianfan.api.client import AsyncQianfanClient, QianfanClient
 from airflow_qianfan.api.config import QianfanConfig
@@ -23,12 +23,22 @@ def test_defaults_are_the_public_endpoint_and_careful_limits():
     made = config()
     assert made.endpoint == "https://qianfan.baidubce.com"
     assert (made.timeout, made.max_retries, made.max_qps, made.verify) == (60.0, 3, None, True)
-    assert (made.session_token, made.proxy, made.allow_http) == (None, None, False)
+    assert (made.session_token, made.api_key, made.proxy, made.allow_http) == (None, None, None, False)
 
 
 def test_empty_text_means_not_given():
     given = dict.fromkeys(
-        ("endpoint", "session_token", "timeout", "max_retries", "max_qps", "verify", "proxy", "allow_http"),
+        (
+            "endpoint",
+            "session_token",
+            "api_key",
+            "timeout",
+            "max_retries",
+            "max_qps",
+            "verify",
+            "proxy",
+            "allow_http",
+        ),
         "",
     )
     assert config(**given) == config()
@@ -242,6 +252,7 @@ def test_proxy_of_the_environment_is_used_except_on_this_machine(monkeypatch):
 SECRET_SETTINGS = {
     "secret_access_key": SECRET_KEY,
     "session_token": SESSION_TOKEN,
+    "api_key": API_KEY,
     "proxy": f"http://user:{PROXY_PASSWORD}@proxy.example:8080",
 }
 
@@ -265,6 +276,8 @@ def test_config_and_client_show_no_secret(kind):
         {"secret_access_key": "WRONG-SECRET\n"},
         {"session_token": "WRONG-SECRET\x7f"},
         {"session_token": "WRONG-SECRETé"},
+        {"api_key": "Bearer WRONG-SECRET"},
+        {"api_key": ["WRONG-SECRET"]},
         {"session_token": ["WRONG-SECRET"]},
         {"secret_access_key": {"x": "WRONG-SECRET"}},
         {"proxy": ["WRONG-SECRET"]},

@@ -283,7 +283,8 @@ def test_extra_that_is_like_no_other_is_named_with_those_that_are_known(connecti
     connection(extra={"zzz": 1})
     QianfanHook().get_conn()
     assert (
-        "extra 'zzz' is not known and has no effect; known are allow_http, endpoint, max_qps, max_retries, "
+        "extra 'zzz' is not known and has no effect; known are allow_http, api_key, endpoint, max_qps, "
+        "max_retries, "
         "proxy, session_token, timeout, verify." in logs()
     )
 

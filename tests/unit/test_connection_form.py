@@ -96,8 +96,9 @@ def test_secret_fields_are_hidden_in_the_form_and_in_logs():
         for name, field in connection_type()["conn-fields"].items()
         if field["schema"].get("format") == "password"
     }
-    assert hidden == {"session_token", "proxy"}
-    assert redact({"session_token": "anything"})["session_token"] == "***"
+    assert hidden == {"session_token", "api_key", "proxy"}
+    for name in ("session_token", "api_key"):
+        assert redact({name: "anything"})[name] == "***"
 
 
 def test_module_names_the_variables_of_the_official_sdk():

@@ -281,6 +281,8 @@ HOPELESS = {
     "QianfanPollRefusedError",
     "QianfanTerminalStateError",
     "QianfanExecutionTimeoutError",
+    "QianfanInferenceRefusedError",
+    "QianfanUpdateError",
 }
 
 

@@ -16,7 +16,7 @@ from examples import REQUESTS, request_classes
 from hostile import BODIES, HEADERS, STATUSES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wire import PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN, Caller, reply, response
+from wire import API_KEY, PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN, Caller, reply, response
 
 from airflow_qianfan.api.actions import finetuning, model
 from airflow_qianfan.api.actions.base import Page, PagedRequest
@@ -24,6 +24,7 @@ from airflow_qianfan.exceptions import QianfanConnectionError, QianfanError
 
 CREDENTIALS = {
     "session_token": SESSION_TOKEN,
+    "api_key": API_KEY,
     "proxy": f"http://user:{PROXY_PASSWORD}@127.0.0.1:9",
 }
 

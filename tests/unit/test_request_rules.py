@@ -6,6 +6,7 @@ from typing import Any
 
 import dataset_members
 import pytest
+import service_requests
 from examples import request_classes
 from members import (
     CHAT,
@@ -177,6 +178,7 @@ VIOLATIONS: list[tuple[type, dict[str, Any], str]] = [
     (DescribeModel, {}, "modelId"),
     (DeleteModel, {"model_id": ""}, "modelId"),
     (DeleteModelSet, {"model_set_id": ""}, "modelSetId"),
+    *service_requests.VIOLATIONS,
 ]
 
 

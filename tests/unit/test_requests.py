@@ -7,6 +7,7 @@ from typing import Any
 
 import dataset_members
 import pytest
+import service_requests
 from examples import request_classes
 from members import (
     CHAT,
@@ -59,6 +60,7 @@ ACTIONS = {
     DescribeModel: "/v2/model",
     DeleteModel: "/v2/model",
     DeleteModelSet: "/v2/model",
+    **service_requests.ACTIONS,
 }
 
 
@@ -275,6 +277,7 @@ BODIES: dict[str, tuple[type, dict[str, Any], dict[str, Any]]] = {
     "model": (DescribeModel, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
     "delete-model": (DeleteModel, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
     "delete-model-set": (DeleteModelSet, {"model_set_id": "am-1"}, {"modelSetId": "am-1"}),
+    **service_requests.BODIES,
 }
 
 
@@ -329,6 +332,7 @@ LIMITS: dict[str, tuple[type, list[dict[str, Any]]]] = {
             ]
         ],
     ),
+    **service_requests.LIMITS,
 }
 
 

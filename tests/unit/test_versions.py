@@ -117,7 +117,7 @@ def test_the_form_of_3_1_has_a_widget_for_each_field(monkeypatch):
     widgets = QianfanHook.get_connection_form_widgets()
     assert widgets.keys() == connection_type["conn-fields"].keys()
     shown = {name: type(widget).__name__ for name, widget in widgets.items()}
-    assert shown["session_token"] == shown["proxy"] == "PasswordField"
+    assert shown["session_token"] == shown["api_key"] == shown["proxy"] == "PasswordField"
     assert shown["max_retries"] == "IntegerField"
     assert shown["allow_http"] == "BooleanField"
     assert {shown[name] for name in ("timeout", "max_qps", "verify")} == {"StringField"}

@@ -21,7 +21,17 @@ SESSION_TOKEN = "STSTOKEN+/=example"
 PROXY_PASSWORD = "proxy-p%40ssword"
 ENDPOINT = "http://127.0.0.1:9"
 
-SECRETS = (SECRET_KEY, SESSION_TOKEN, "STSTOKEN%2B%2F%3Dexample", PROXY_PASSWORD, "proxy-p@ssword")
+API_KEY = "bce-v3/ALTAK-EXAMPLE/0123456789abcdef0123456789abcdef01234567"
+
+SECRETS = (
+    SECRET_KEY,
+    SESSION_TOKEN,
+    "STSTOKEN%2B%2F%3Dexample",
+    PROXY_PASSWORD,
+    "proxy-p@ssword",
+    API_KEY,
+    "bce-v3%2FALTAK-EXAMPLE%2F0123456789abcdef0123456789abcdef01234567",
+)
 
 Answer = Callable[[httpx.Request], httpx.Response] | type[httpx.HTTPError]
 

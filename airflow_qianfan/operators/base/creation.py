@@ -79,10 +79,11 @@ class Creation:
     @property
     def digest(self) -> str:
         """A digest of the request without what is made from the identity."""
-        body = self.request.body()
-        body.pop("description", None)
-        if self.name is not None and not self.has_own_name:
-            body.pop(type(self.request).model_fields[self.kind.name_member].alias, None)
+        body = {
+            member: value
+            for member, value in self.request.body().items()
+            if member != "description" and value != self.origin.name
+        }
         whole = body if self.purpose is None else [body, self.purpose]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -112,7 +113,8 @@ class Creation:
         :param before: what existed before the Create; None where that is not known, and only a name or a mark
             of our own is proof.
         :param parent_id: what it belonged to when the Create was sent.
-        :raises QianfanAmbiguousCreateError: something was created, but nothing tells by whom.
+        :raises QianfanAmbiguousCreateError: something was created, but nothing tells by whom; or nothing
+            tells whether something was created.
         """
         if self.kind.recognised_by == "nothing":
             raise self._undecidable("nothing shows whether it was")
@@ -169,7 +171,9 @@ class Creation:
         )
 
     def _candidates(self, parent_id: str | None) -> list[RemoteObject]:
-        rows = self.kind.candidates(self.hook.client, name=self.name or "", parent_id=parent_id or "")
+        rows = self.kind.candidates_for(
+            self.hook.client, self.request, name=self.name or "", parent_id=parent_id or ""
+        )
         return [row for row in rows if self.name in (None, getattr(row, self.kind.name_member, None))]
 
     def _is_ours_by_name(self, row: RemoteObject, before: Collection[str] | None) -> bool:
@@ -183,12 +187,13 @@ class Creation:
 
     def _find_marked(self, new: list[RemoteObject], before: Collection[str] | None) -> list[str]:
         marked, unmarked = [], []
-        for row in islice(new, MAX_DESCRIBED if before is None else None):
+        likely = (row for row in new if row.may_come_from(self.request))
+        for row in islice(likely, MAX_DESCRIBED if before is None else None):
             found: Any = (
                 self.hook.call(self.kind.describe(row.object_id)) if self.kind.is_listed_by_id_only else row
             )
             found = self.kind.view(found)
-            if before is None and not _is_usable(found):
+            if not found.may_come_from(self.request) or (before is None and not _is_usable(found)):
                 continue
             if self._is_marked(found):
                 marked.append(row.object_id)

@@ -201,8 +201,13 @@ class QianfanPollingOperator(QianfanRequestOperator):
         """Take note that its result was handed over, or its end was seen."""
 
     def finished(self, context: Context, output: dict[str, Any]) -> dict[str, Any]:
-        """Return what a DAG works with, once it has succeeded."""
-        self.ended(context)
+        """Do what remains to be done once it has succeeded, and return the result.
+
+        Where this fails, the next attempt re-attaches and does it again.
+
+        :param context: context of the running task.
+        :param output: what the service shows of it, fit for XCom.
+        """
         return output
 
     def _log_goes_on(self) -> None:
@@ -227,4 +232,6 @@ class QianfanPollingOperator(QianfanRequestOperator):
         except QianfanPollError:
             self._log_goes_on()
             raise
-        return self.finished(context, result)
+        result = self.finished(context, result)
+        self.ended(context)
+        return result

@@ -171,6 +171,7 @@ def judge(
     on_clear: OnClear,
     *,
     has_own_name: bool = False,
+    goes_on: bool = False,
 ) -> Verdict:
     """Return what an attempt does with the object that a record names.
 
@@ -180,8 +181,15 @@ def judge(
     :param phase: what the object's state means; None where it does not exist any more.
     :param on_clear: what a user wants of a clear.
     :param has_own_name: whether the user has named it, so that there can be no other beside it.
+    :param goes_on: whether such an object goes on once it has succeeded, as a service does.
     """
     from airflow_qianfan.api.objects import Phase
+
+    if goes_on and phase is Phase.SUCCEEDED:
+        if record.is_delivered and record.digest != digest and on_clear == "attach":
+            # Somebody may rely on it: it is left alone unless a user asks for a restart.
+            return Verdict.REPLACE
+        phase = Phase.ACTIVE
 
     cleared = is_clear(record, run)
     is_wanted = record.digest == digest and not (cleared and on_clear == "restart")

@@ -150,6 +150,8 @@ class Submission:
 
     def _attach(self, record: Record) -> str | None:
         """Return the id of what the task owns and can go on with; None where it has to create one."""
+        from airflow_qianfan.api.objects import Phase
+
         step = transitions.first_step(record)
         if step is Step.LOOK_UP:
             found = self._look_up_doubt(record)
@@ -170,6 +172,7 @@ class Submission:
             phase,
             self._on_clear,
             has_own_name=self.creation.has_own_name,
+            goes_on=self.kind.goes_on,
         )
         what = f"{self.kind.noun} {object_id}"
         if verdict is Verdict.ATTACH:
@@ -181,6 +184,8 @@ class Submission:
             self._stop(record, object_id)
         else:
             self._log.info("%s of an earlier attempt is not used again; creating another.", what.capitalize())
+            if self.kind.goes_on and phase is Phase.SUCCEEDED:
+                self._log.warning("The %s goes on, and costs money until you stop it.", what)
         self._start_anew(record, keep_identity=False)
         return None
 
@@ -192,7 +197,7 @@ class Submission:
             self._log.info("Attached to %s: its name leaves no room for another.", what)
         elif not cleared or self.kind.states is None:
             self._log.info("Attached to %s of an earlier attempt.", what)
-        elif phase is Phase.ACTIVE:
+        elif phase is Phase.ACTIVE or self.kind.goes_on:
             self._log.info(
                 "Attached to %s, which still goes on with the same arguments. For a fresh one, stop it and "
                 'clear the task again, or set on_clear="restart".',

@@ -88,7 +88,7 @@ class QianfanWaitingOperator(QianfanPollingOperator, QianfanCreateOperator):
 
     def make_trigger(self, **kwargs: Any) -> QianfanTrigger:
         """Return the trigger that waits for what was created."""
-        return super().make_trigger(cancel_on_kill=self.cancel_on_kill, **kwargs)
+        return super().make_trigger(cancel_on_kill=self.cancel_on_kill and self._can_stop, **kwargs)
 
     def ended(self, context: Context) -> None:
         """Remember that its result was handed over, or its end was seen."""

@@ -72,9 +72,9 @@ def stop_steps(target: Target, *, pause: float = PAUSE, wait: bool = True) -> St
     except REFUSALS as error:
         refusal = error
     found: RemoteObject = yield target.request()
-    if refusal is not None and not (found.state.is_final or refusal.after_lost_answer):
+    if refusal is not None and not (found.has_ended or refusal.after_lost_answer):
         raise refusal
-    while wait and not found.state.is_final:
+    while wait and not found.has_ended:
         yield pause
         found = yield target.request()
     return found
@@ -104,7 +104,7 @@ def insistent_stop_steps(target: Target, *, pause: float = PAUSE) -> Steps:
                     asked = error.retry_after
                     break
             else:
-                if step is not request and found.state.is_final:
+                if step is not request and found.has_ended:
                     last: RemoteObject = found
                     return last
         yield max(pause, asked)

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from in_process import InProcessEmulator
+from in_process import HOUR, InProcessEmulator
 
 from airflow_qianfan.hooks.qianfan import QianfanHook
+from airflow_qianfan.operators.compute_unit import QianfanPurchaseComputeUnitOperator
 from airflow_qianfan.operators.finetuning import (
     QianfanCreateFineTuningJobOperator,
     QianfanCreateFineTuningTaskOperator,
@@ -23,12 +24,20 @@ from airflow_qianfan.operators.model import (
     QianfanCreateCustomModelOperator,
     QianfanCreateCustomModelSetOperator,
 )
+from airflow_qianfan.operators.service import QianfanCreateServiceOperator
 
-FT, MD = "/v2/finetuning", "/v2/model"
+FT, MD, SV = "/v2/finetuning", "/v2/model", "/v2/service"
 DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
 FILES = {"bucket": "b", "objectPath": "p", "modelFormat": "Safetensors", "modelApplicationType": "chat"}
 JOB = {"model": "ERNIE-Speed-8K", "train_mode": "SFT"}
 TRAINING = {"hyper_parameter_config": {}, "dataset_config": DATASET}
+
+SERVICE = {"resource_config": {"type": "GPU-1-1"}, "billing": {"paymentTiming": "Postpaid"}}
+UNIT = {
+    "compute_unit_count": 4,
+    "compute_unit_config": {"region": "bj", "type": "gpu-1"},
+    "billing": {"paymentTiming": "Postpaid"},
+}
 
 TASK_LOG = logging.getLogger("the log of the task")
 
@@ -76,6 +85,12 @@ def new_model(model_set_id: str, **more: Any) -> str:
     return str(call(MD, "CreateCustomModel", **body)["modelId"])
 
 
+def new_version() -> dict[str, str]:
+    """A version that can be deployed."""
+    model_set_id = new_model_set()
+    return {"model_set_id": model_set_id, "model_id": new_model(model_set_id)}
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of object: its operator, how it is created and deleted, and what it needs to be there."""
@@ -86,7 +101,7 @@ class Kind:
     id: str
     key: str
     remove: tuple[str, str, str]
-    needs: tuple[str, Callable[[], str]] | None = None
+    needs: tuple[str, Callable[[], str | dict[str, str]]] | None = None
 
 
 KINDS = {
@@ -124,7 +139,24 @@ KINDS = {
         (MD, "DeleteModel", "modelId"),
         ("model_set_id", new_model_set),
     ),
+    "service": Kind(
+        QianfanCreateServiceOperator,
+        SERVICE,
+        "CreateService",
+        "service_id",
+        "qianfan_service",
+        (SV, "DeactivateService", "serviceId"),
+        ("model_id", new_version),
+    ),
 }
+PURCHASE = Kind(
+    QianfanPurchaseComputeUnitOperator,
+    UNIT,
+    "PurchaseComputeUnit",
+    "compute_unit_id",
+    "qianfan_compute_unit",
+    ("/v2/computeunit", "ReleaseComputeUnit", "instanceId"),
+)
 WHOLE_TRAINING = Kind(
     QianfanFineTuningOperator,
     {**JOB, **TRAINING, "wait_for_completion": False},
@@ -145,7 +177,11 @@ class Work:
         self.arguments = dict(kind.arguments)
         if kind.needs is not None:
             name, make = kind.needs
-            self.arguments[name] = make()
+            made = make()
+            self.arguments |= made if isinstance(made, dict) else {name: made}
+            if isinstance(made, dict):
+                # Only a version that is ready can be deployed.
+                emulator.advance(HOUR)
         self.before = len(self.created())
         self.xcoms: dict[str, Any] = {}
 
@@ -181,7 +217,14 @@ class Work:
 
     def created(self) -> list[str]:
         """The ids of all objects of this kind that were ever created."""
-        ids = {"job": "jobId", "task": "taskId", "model": "modelId", "model_set": "modelSetId"}
+        ids = {
+            "job": "jobId",
+            "task": "taskId",
+            "model": "modelId",
+            "model_set": "modelSetId",
+            "service": "serviceId",
+            "compute_unit": "instanceId",
+        }
         member = ids[self.kind.key.removeprefix("qianfan_")]
         return [
             entry["ids"][member]

@@ -27,8 +27,9 @@ class InProcessEmulator(QianfanEmulator):
     @property
     def connection(self) -> str:
         """The connection to it, with few seconds of patience, which nobody has to wait for."""
-        extra = {"timeout": 5, "max_retries": 0, "verify": False}
-        return json.dumps({**json.loads(self.connection_json), "extra": extra})
+        connection = json.loads(self.connection_json)
+        connection["extra"] |= {"timeout": 5, "max_retries": 0, "verify": False}
+        return json.dumps(connection)
 
     def sleep(self, seconds: float) -> None:
         """Let time pass at the service instead of here."""

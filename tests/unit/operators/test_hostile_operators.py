@@ -13,17 +13,20 @@ import httpx
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from cases import cases
-from creating import FILES, JOB, TRAINING
+from creating import FILES, JOB, SERVICE, TRAINING, UNIT
 from hostile import ANY_JSON, BODIES, HEADERS, IDS, STATUSES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from provided import OPERATORS as ALL_OPERATORS
-from wire import ACCESS_KEY, ENDPOINT, PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN, response
+from wire import ACCESS_KEY, API_KEY, ENDPOINT, PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN, response
 
 from airflow_qianfan.exceptions import QianfanError
-from airflow_qianfan.operators import dataset, finetuning, model, prepare_dataset
+from airflow_qianfan.operators import compute_unit, dataset, finetuning, model, prepare_dataset, service
 from airflow_qianfan.operators.action import QianfanActionOperator
 
+VERSION = {"model_set_id": "a-1", "model_id": "a-2"}
+DEPLOY = {"poll_interval": 1e-9, "max_poll_interval": 1e-9, "max_poll_failures": 2}
+PERIOD = {"start_time": "2026-01-31T08:00:00Z", "end_time": "2026-01-31T09:00:00Z"}
 OPERATORS: list[tuple[type[Any], dict[str, Any]]] = [
     (QianfanActionOperator, {"route": "/v2/x", "action": "DescribeX"}),
     (dataset.QianfanCreateDatasetOperator, {"data_format": "Text"}),
@@ -54,8 +57,31 @@ OPERATORS: list[tuple[type[Any], dict[str, Any]]] = [
     (model.QianfanDeleteModelOperator, {"model_id": "a-1"}),
     (model.QianfanDescribeModelOperator, {"model_id": "a-1"}),
     (model.QianfanDescribeModelSetOperator, {"model_set_id": "a-1"}),
+    (service.QianfanCreateServiceOperator, {**SERVICE, **VERSION}),
+    (service.QianfanServiceOperator, {**SERVICE, **VERSION, "smoke_test": "ping", **DEPLOY}),
+    (service.QianfanServiceOperator, {"service_id": "a-1", **VERSION, "smoke_test": "ping", **DEPLOY}),
+    (service.QianfanDescribeServiceOperator, {"service_id": "a-1"}),
+    (service.QianfanDescribeServicesOperator, {"limit": 3}),
+    (service.QianfanModifyServiceOperator, {"service_id": "a-1", **VERSION}),
+    (
+        service.QianfanScaleServiceOperator,
+        {"service_id": "a-1", "compute_unit_id": "a-2", "deployment_replicas_count": 1},
+    ),
+    (service.QianfanDeactivateServiceOperator, {"service_id": "a-1", "timeout": 0}),
+    (
+        service.QianfanAttachLogStoreOperator,
+        {"service_id": "a-1", "log_project": "p", "log_store_name": "s"},
+    ),
+    (service.QianfanDescribeServiceMetricOperator, PERIOD),
+    (service.QianfanDescribeServiceStatsOperator, {**PERIOD, "interval": 60}),
+    (service.QianfanDescribePresetServicesOperator, {}),
+    (compute_unit.QianfanPurchaseComputeUnitOperator, UNIT),
+    (compute_unit.QianfanDescribeComputeUnitOperator, {"compute_unit_id": "a-1"}),
+    (compute_unit.QianfanReleaseComputeUnitOperator, {"compute_unit_id": "a-1", "timeout": 0}),
+    (compute_unit.QianfanAutoReleaseComputeUnitOperator, {"compute_unit_id": "a-1"}),
 ]
-PAGES = st.fixed_dictionaries({"jobList": st.lists(IDS, max_size=3), "taskList": st.lists(IDS, max_size=3)})
+ROWS = st.lists(IDS, max_size=3)
+PAGES = st.fixed_dictionaries({"jobList": ROWS, "taskList": ROWS, "serviceList": ROWS})
 LIKELY = (IDS | PAGES | st.booleans() | st.just("am-1") | ANY_JSON).map(
     lambda result: (200, {}, json.dumps({"requestId": "r", "result": result}).encode())
 )
@@ -85,6 +111,7 @@ def execute() -> Iterator[Execute]:
         "host": ENDPOINT,
         "extra": {
             "session_token": SESSION_TOKEN,
+            "api_key": API_KEY,
             "proxy": f"http://user:{PROXY_PASSWORD}@127.0.0.1:9",
             "max_retries": 0,
             "verify": False,

@@ -247,7 +247,8 @@ class FakeQianfan:
             stop = remote.kind.stop(remote.object_id)
             if stop is not None and action == stop.action:
                 assert remote.kind.states is not None
-                if not remote.kind.states.read(remote.word).is_final:
+                state = remote.kind.states.read(remote.word)
+                if not state.is_final or (remote.kind.goes_on and state.phase is Phase.SUCCEEDED):
                     remote.word = word_of(remote.kind, Phase.STOPPED)
                 return answer({"requestId": "r", "result": True})
         return MISSING

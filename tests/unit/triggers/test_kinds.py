@@ -42,6 +42,20 @@ DOCUMENTED = {
     ("Model", "Ready"): Phase.SUCCEEDED,
     ("Model", "Fail"): Phase.FAILED,
     ("Model", "Failed"): Phase.FAILED,
+    ("Service", "New"): Phase.ACTIVE,
+    ("Service", "Deploying"): Phase.ACTIVE,
+    ("Service", "Serving"): Phase.SUCCEEDED,
+    ("Service", "Done"): Phase.SUCCEEDED,
+    ("Service", "Failed"): Phase.FAILED,
+    ("Service", "Stopped"): Phase.STOPPED,
+    ("ComputeUnit", "Creating"): Phase.ACTIVE,
+    ("ComputeUnit", "CreateFailed"): Phase.FAILED,
+    ("ComputeUnit", "Running"): Phase.SUCCEEDED,
+    ("ComputeUnit", "Releasing"): Phase.ACTIVE,
+    ("ComputeUnit", "Released"): Phase.STOPPED,
+    ("ComputeUnit", "Reconfiguring"): Phase.ACTIVE,
+    ("ComputeUnit", "ReconfigureFailed"): Phase.FAILED,
+    ("ComputeUnit", "BillingChanging"): Phase.ACTIVE,
 }
 
 

@@ -4,7 +4,18 @@ import math
 import threading
 
 import pytest
-from fake_qianfan import FALSE, MISSING, REFUSED_KEY, RESET, SECRET, answer, connect, refusal, server_error
+from fake_qianfan import (
+    FALSE,
+    MISSING,
+    REFUSED_KEY,
+    RESET,
+    SECRET,
+    answer,
+    connect,
+    refusal,
+    server_error,
+    word_of,
+)
 from waiting import SENSORS, STOPPABLE, TRIGGERS, UNSTOPPABLE, again, running
 
 from airflow_qianfan.api.objects import Phase
@@ -79,7 +90,7 @@ def test_an_object_is_told_to_stop_and_polled_until_it_has_ended(qianfan, clock,
     assert steps.send(True).action == describe
     assert steps.send(kind.model_construct(**{kind.id_member: "id-1", kind.state_member: still})) == PAUSE
     assert steps.send(None).action == describe
-    ended = kind.model_construct(**{kind.id_member: "id-1", kind.state_member: "Stopped"})
+    ended = kind.model_construct(**{kind.id_member: "id-1", kind.state_member: word_of(kind, Phase.STOPPED)})
     with pytest.raises(StopIteration) as caught:
         steps.send(ended)
     assert caught.value.value is ended
@@ -105,6 +116,20 @@ def test_a_worker_waits_until_the_object_has_ended(qianfan, clock, kind):
     assert found.state.phase is Phase.STOPPED
     assert qianfan.actions == [stop, *[describe] * 4]
     assert clock.seconds == pytest.approx(3 * PAUSE, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.goes_on])
+def test_what_goes_on_after_its_success_is_waited_for_until_it_has_ended(qianfan, clock, kind):
+    stop, describe = actions_of(kind)
+    remote = qianfan.add(kind, "id-1")
+    qianfan.end(Phase.SUCCEEDED)
+    serving = answer({"requestId": "r", "result": remote.detail()})
+    qianfan.fail(answer({"requestId": "r", "result": True}), action=stop)
+    qianfan.fail(serving, action=describe, times=2)
+    qianfan.end(Phase.STOPPED)
+    found = run_steps(stop_steps(Target(kind, "id-1")), QianfanHook(), seconds=60)
+    assert found.state.phase is Phase.STOPPED
+    assert qianfan.actions == [stop, *[describe] * 3]
 
 
 @each_kind
@@ -143,6 +168,11 @@ def test_what_has_ended_needs_no_stop_whatever_the_service_answers(qianfan, kind
     qianfan.add(kind, "id-1")
     qianfan.end(phase)
     qianfan.fail(refused, action=stop)
+    if kind.goes_on and phase is Phase.SUCCEEDED:
+        # A service that serves has not ended.
+        with pytest.raises((QianfanOperationFailedError, QianfanRequestError)):
+            run_steps(stop_steps(Target(kind, "id-1")), QianfanHook(), seconds=60)
+        return
     found = run_steps(stop_steps(Target(kind, "id-1")), QianfanHook(), seconds=60)
     assert found.state.phase is phase
     assert qianfan.actions == [stop, describe]
