@@ -15,7 +15,7 @@ from airflow.sdk.log import mask_secret
 from airflow.triggers.base import BaseTrigger
 
 if TYPE_CHECKING:
-    from airflow.sdk import DAG, BaseHook, Connection, Context, conf
+    from airflow.sdk import DAG, BaseHook, Connection, Context, SkipMixin, conf
     from airflow.sdk.exceptions import (
         AirflowException,
         AirflowFailException,
@@ -59,6 +59,11 @@ else:
             TaskDeferred,
         )
 
+    try:
+        from airflow.sdk import SkipMixin
+    except ImportError:  # before 3.3
+        from airflow.providers.standard.utils.skipmixin import SkipMixin
+
 __all__ = [
     "AFTER_A_CLEAR",
     "REMEMBERS",
@@ -70,6 +75,7 @@ __all__ = [
     "AirflowSkipException",
     "AirflowTaskTimeout",
     "AttemptReplaced",
+    "SkipMixin",
     "TaskDeferralError",
     "TaskDeferralTimeout",
     "TaskDeferred",

@@ -15,9 +15,9 @@ from airflow_qianfan.api.actions.base import Action, Page, Result
 if TYPE_CHECKING:
     from airflow_qianfan.api.client import QianfanClient
 
-Recognition = Literal["name", "mark", "being new"]
+Recognition = Literal["name", "mark", "being new", "nothing"]
 """How an object that a task has created is told from all others: by its unique name, by the mark in its
-description, or because it was not there before."""
+description, because it was not there before, or not at all, since the service lists none."""
 
 
 class Phase(StrEnum):
@@ -163,6 +163,16 @@ class RemoteObject(Result):
     def progress(self) -> float | None:
         """Share that is done, from 0 to 1; None where the service does not say."""
         return None
+
+    @property
+    def progress_text(self) -> str | None:
+        """What is done, for the log."""
+        return None if self.progress is None else f"{self.progress:.0%} done"
+
+    @property
+    def waits_for_person(self) -> bool:
+        """Whether it goes on only when a person has done something in the console."""
+        return False
 
     @property
     def started(self) -> float | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_qianfan.api.signing import parse_query
-from airflow_qianfan.emulator import finetuning, model
+from airflow_qianfan.emulator import batch_inference, evaluation, finetuning, model
 from airflow_qianfan.emulator.actions import Action, Call, parse_json
 from airflow_qianfan.emulator.answers import Answers
 from airflow_qianfan.emulator.assumptions import Assumptions
@@ -26,6 +26,8 @@ ROUTES: dict[str, dict[str, Action]] = {
     for route in (
         finetuning.ROUTE,
         model.ROUTE,
+        batch_inference.ROUTE,
+        evaluation.ROUTE,
     )
 }
 _MAX_LOGGED = 64

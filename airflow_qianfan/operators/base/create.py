@@ -103,18 +103,19 @@ class QianfanCreateOperator(QianfanRequestOperator):
         :param kind: what is created.
         :param members: as for :meth:`make_request`.
         """
-        if kind.recognised_by == "name":
+        arguments = type(self).arguments
+        if kind.name_member in arguments:
             members[kind.name_member] = getattr(self, kind.name_member) or origin.name
-        if (description := type(self).arguments.get("description")) and description.length:
+        if (description := arguments.get("description")) is not None:
             given = getattr(self, "description", None)
-            members["description"] = origin.describe(given, description.length[1])
+            members["description"] = origin.describe(given, description.length and description.length[1])
         return self.make_request(action, **members)
 
     def created_output(self, creation: Creation, created_id: str) -> dict[str, Any]:
         """Return the id of what was created, and its name or the id of what it belongs to."""
         kind, output = creation.kind, {creation.kind.id_name: created_id}
-        if creation.name is not None:
-            output[kind.name_member] = creation.name
+        if creation.given_name is not None:
+            output[kind.name_member] = creation.given_name
         elif kind.parent_name is not None and creation.parent_id is not None:
             output[kind.parent_name] = creation.parent_id
         return output

@@ -47,8 +47,8 @@ class Creation:
     @property
     def what(self) -> str:
         """What it is, for a sentence."""
-        if self.name is not None:
-            return f"{self.kind.noun} {self.name}"
+        if self.given_name is not None:
+            return f"{self.kind.noun} {self.given_name}"
         return f"{self.kind.noun} in {self.parent_id}" if self.parent_id else self.kind.noun
 
     @property
@@ -56,7 +56,12 @@ class Creation:
         """Its unique name; None where its kind has none."""
         if self.kind.recognised_by != "name":
             return None
-        return str(getattr(self.request, self.kind.name_member))
+        return self.given_name
+
+    @property
+    def given_name(self) -> str | None:
+        """Its name, unique or not; None where its kind has none."""
+        return getattr(self.request, self.kind.name_member, None)
 
     @property
     def has_own_name(self) -> bool:
@@ -77,7 +82,7 @@ class Creation:
         """A digest of the request without what is made from the identity."""
         body = self.request.body()
         body.pop("description", None)
-        if self.name is not None and not self.has_own_name:
+        if self.given_name == self.origin.name:
             body.pop(type(self.request).model_fields[self.kind.name_member].alias, None)
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -87,9 +92,18 @@ class Creation:
 
     def existing(self) -> list[str]:
         """Return the ids from which a new one has to be told apart."""
-        if self.name is not None and self._has_mark:
+        if self._is_told_without_others:
             return []
         return [row.object_id for row in self._candidates(self.parent_id)]
+
+    @property
+    def _is_told_without_others(self) -> bool:
+        """Whether it does not matter what else there is."""
+        if self.kind.recognised_by == "mark":
+            # What belongs to nothing is one of all in the account: too many to remember, and a new one may
+            # be anybody's.
+            return not self.kind.parent_member
+        return self.kind.recognised_by == "nothing" or (self.name is not None and self._has_mark)
 
     def same_name(self) -> list[str]:
         """Return the ids of all that have the name, whoever created them."""
@@ -101,8 +115,13 @@ class Creation:
         :param before: what existed before the Create; None where that is not known, and only a name or a mark
             of our own is proof.
         :param parent_id: what it belonged to when the Create was sent.
-        :raises QianfanAmbiguousCreateError: something was created, but nothing tells by whom.
+        :raises QianfanAmbiguousCreateError: something was created, but nothing tells by whom; or the service
+            lists no objects of this kind.
         """
+        if self.kind.recognised_by == "nothing":
+            raise QianfanAmbiguousCreateError(
+                f"the service has no list that tells whether the {self.kind.noun} was created"
+            )
         new = [row for row in self._candidates(parent_id) if row.object_id not in (before or ())]
         if self.kind.recognised_by == "name":
             return [row.object_id for row in new if self._is_ours_by_name(row, before)]
@@ -112,10 +131,12 @@ class Creation:
 
     def others(self, object_id: str, before: Collection[str]) -> list[str]:
         """Return the ids of what a later attempt has made in the meantime, beside an object of ours."""
+        if self.kind.recognised_by == "nothing":
+            return []
         return [found for found in self.find(before, self.parent_id) if found != object_id]
 
     def _candidates(self, parent_id: str | None) -> list[RemoteObject]:
-        rows = self.kind.candidates(self.hook.client, name=self.name or "", parent_id=parent_id or "")
+        rows = self.kind.candidates(self.hook.client, name=self.given_name or "", parent_id=parent_id or "")
         return [row for row in rows if self.name in (None, getattr(row, self.kind.name_member, None))]
 
     def _is_ours_by_name(self, row: RemoteObject, before: Collection[str] | None) -> bool:
@@ -125,11 +146,15 @@ class Creation:
         return self._is_marked(row) if self._has_mark else before is not None
 
     def _is_marked(self, row: RemoteObject) -> bool:
-        return self.origin.marker in (getattr(row, "description", None) or "")
+        if self.origin.marker in (getattr(row, "description", None) or ""):
+            return True
+        return getattr(row, self.kind.name_member, None) == self.origin.name
 
     def _find_marked(self, new: list[RemoteObject], before: Collection[str] | None) -> list[str]:
         marked, unmarked = [], []
-        for row in islice(new, MAX_DESCRIBED if before is None else None):
+        # Without a list that shows the marks each has to be described.
+        limit = MAX_DESCRIBED if before is None and self.kind.is_listed_by_id_only else None
+        for row in islice(new, limit):
             found: Any = (
                 self.hook.call(self.kind.describe(row.object_id)) if self.kind.is_listed_by_id_only else row
             )
@@ -137,7 +162,11 @@ class Creation:
                 continue
             if self._is_marked(found):
                 marked.append(row.object_id)
-            elif before is not None and self.request.description.startswith(found.description or ""):
+            elif (
+                before is not None
+                and self.parent_id is not None
+                and self.request.description.startswith(found.description or "")
+            ):
                 # The service has left out the description, or cut its end, where the mark was: then only the
                 # time at which the object appeared is left.
                 unmarked.append(row.object_id)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+UNSTATED_LIMIT = 200
+"""Characters of a description that we write ourselves where no limit is documented."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """Which task creates something, and under which identity.
@@ -48,12 +52,14 @@ class Origin:
         """What a description holds, so that the object is found again."""
         return f"[airflow:{self.identity}]"
 
-    def describe(self, description: str | None, limit: int) -> str:
+    def describe(self, description: str | None, limit: int | None) -> str:
         """Return a description that leads back to Airflow.
 
         :param description: the user's own; its end gives way to the mark where there is no room for both.
-        :param limit: how many characters are allowed.
+        :param limit: how many characters are allowed; None where no limit is documented.
         """
+        if limit is None:
+            limit = max(UNSTATED_LIMIT, len(description or "") + len(self.marker) + 1)
         room = limit - len(self.marker) - 1
         if description:
             # One that is too long by itself is left as it is, and refused with its name.

@@ -139,6 +139,14 @@ class Submission:
     def _attach(self, record: Record) -> str | None:
         """Return the id of what the task owns and can go on with; None where it has to create one."""
         step = transitions.first_step(record)
+        if step is Step.LOOK_UP and self.kind.recognised_by == "nothing":
+            if not transitions.is_clear(record, self._run):
+                raise QianfanAmbiguousCreateError(
+                    f"an earlier attempt may have created the {self.kind.noun}, and the service has no list "
+                    "that tells"
+                )
+            # Nothing tells, and a user wants it done again.
+            step = Step.CREATE
         if step is Step.LOOK_UP:
             found = self._look_up(record.before, record.parent_id)
             if found is None:

@@ -90,6 +90,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
             raise ValueError(f"max_poll_failures must be a whole number from 0 on, not {failures!r}")
         self.object_id: str | None = None
         self._main: Submission | None = None
+        self._deadline: float | None = None
 
     def run_action(self, context: Context) -> dict[str, Any]:
         """Create it, and wait.
@@ -161,8 +162,7 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         }
 
     def _wait(self, context: Context) -> dict[str, Any]:
-        limit = self.execution_timeout
-        deadline = time.time() + limit.total_seconds() if limit else None
+        limit, deadline = self.execution_timeout, self.deadline()
         if self.deferrable:
             # The trigger's own deadline comes first; this is the net below it.
             net = limit + timedelta(seconds=2 * ((self.poll_interval or 0) + LAST_POLL)) if limit else None
@@ -171,12 +171,17 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         target = Target(self.kind, self.object_id or "")
         settings = PollSettings(deadline=deadline, **self._poll_options())
         try:
-            return self._finish(context, wait_on_worker(self.hook, target, settings, self.log))
-        except (QianfanTerminalStateError, QianfanWaitTimeoutError, QianfanPollError):
-            raise
+            event = wait_on_worker(self.hook, target, settings, self.log)
         except QianfanError:
             self._log_goes_on()
             raise
+        return self._finish(context, event)
+
+    def deadline(self) -> float | None:
+        """Return when ``execution_timeout`` is over, in seconds since the epoch; the first call begins it."""
+        if self._deadline is None and self.execution_timeout:
+            self._deadline = time.time() + self.execution_timeout.total_seconds()
+        return self._deadline
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Take over from the trigger.
@@ -205,7 +210,8 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         except TaskDeferralError:
             # The trigger broke; what it waited for did not.
             self.restore_ids(context, {})
-            self._log_goes_on()
+            if self.object_id:
+                self._log_goes_on()
             raise
 
     def timed_out(self, context: Context) -> QianfanExecutionTimeoutError:
@@ -313,5 +319,13 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         except QianfanPollError:
             self._log_goes_on()
             raise
+        result = self.result_of(result)
         self.deliver(context)
         return result
+
+    def result_of(self, output: dict[str, Any]) -> dict[str, Any]:
+        """Return the result of this task from what its end told; the object has succeeded.
+
+        Where this fails, the next attempt re-attaches and does it again.
+        """
+        return output
