@@ -44,7 +44,7 @@ class _TaskArguments(QianfanWaitingOperator):
         "``temperature``, ``top_p`` …; passed through.", default=None, json=True
     )
     afs_config: Mapping[str, Any] | str | None = member(
-        "Baidu's own file system instead of the two directories: ``userName``, ``password``, "
+        "instead of the two directories, Baidu's own file system: ``userName``, ``password``, "
         "``inputAfsUri``, ``outputAfsUri``; passed through.",
         default=None,
         json=True,

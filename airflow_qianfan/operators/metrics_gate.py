@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
+import ast
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_qianfan.arguments import option, templated
 from airflow_qianfan.compat import SkipMixin
-from airflow_qianfan.exceptions import QianfanMetricsRejectedError, QianfanValidationError
+from airflow_qianfan.exceptions import QianfanMetricsRejectedError
 from airflow_qianfan.operators.base.operator import QianfanOperator
+from airflow_qianfan.operators.base.verdicts import Verdict, invalid, judge, read_limit, read_number, table
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 Metrics = Mapping[str, Any] | str | None
 
-LOWER_IS_BETTER = ("loss", "perplexity", "distance")
-"""What the name of a metric holds of which less is better."""
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the gate says about a metric.
-
-    :param metric: its name.
-    :param value: of the model; None where it has none, or none that is a number.
-    :param baseline: of the baseline; None where there is none.
-    :param required: what it has to be, as text.
-    :param verdict: ``passed``, ``rejected``, ``missing``, or ``not a number``.
-    """
-
-    metric: str
-    value: float | None
-    baseline: float | None
-    required: str
-    verdict: str
+_COMPARED_WITH = (
+    "thresholds",
+    "baseline",
+    "baseline_eval_task_id",
+    "baseline_fine_tuning_task_id",
+    "baseline_model_id",
+)
 
 
 class QianfanMetricsGate(QianfanOperator, SkipMixin):
@@ -123,6 +112,9 @@ class QianfanMetricsGate(QianfanOperator, SkipMixin):
                     f"{name} must be {' or '.join(map(repr, allowed))}, not {getattr(self, name)!r}"
                 )
 
+        # A template may make nothing of what was given; then nothing must be taken for good enough.
+        self._given = [name for name in _COMPARED_WITH if getattr(self, name) is not None]
+
     def run_action(self, context: Context) -> dict[str, Any]:
         """Judge the metrics.
 
@@ -130,14 +122,19 @@ class QianfanMetricsGate(QianfanOperator, SkipMixin):
             is missing.
         :raises QianfanValidationError: the arguments do not say what is to be compared.
         """
+        if lacking := [name for name in self._given if getattr(self, name) in (None, "")]:
+            raise invalid("there is no value to compare with", *lacking)
         thresholds = _thresholds(_object("thresholds", self.thresholds))
         metrics, baseline = self._read_metrics()
-        verdicts = self._judge(metrics, baseline, thresholds)
+        improvements = self._improvements(baseline)
+        if not (thresholds or improvements):
+            raise invalid("say what is good enough", "thresholds", "baseline")
+        verdicts = judge(metrics, thresholds, baseline, improvements, self._lower_is_better())
         for line in table(verdicts):
             self.log.info(line)
         output = {
             "passed": all(verdict.verdict == "passed" for verdict in verdicts),
-            "metrics": {name: value for name, value in metrics.items() if _number(value) is not None},
+            "metrics": {name: value for name, value in metrics.items() if read_number(value) is not None},
             "verdicts": [asdict(verdict) for verdict in verdicts],
         }
         if not output["passed"]:
@@ -152,11 +149,7 @@ class QianfanMetricsGate(QianfanOperator, SkipMixin):
             raise QianfanMetricsRejectedError(
                 f"there is no metric {', '.join(missing)}; there are {', '.join(metrics) or 'none'}"
             )
-        reasons = "; ".join(
-            f"{verdict.metric} is {_shown(verdict.value)} ({verdict.verdict}), required: {verdict.required}"
-            for verdict in verdicts
-            if verdict.verdict != "passed"
-        )
+        reasons = "; ".join(str(verdict) for verdict in verdicts if verdict.verdict != "passed")
         if self.if_rejected == "fail":
             raise QianfanMetricsRejectedError(f"the metrics are not good enough: {reasons}")
         self.log.info("The metrics are not good enough: %s. Skipping what is downstream.", reasons)
@@ -189,7 +182,7 @@ class QianfanMetricsGate(QianfanOperator, SkipMixin):
         names = (prefix.rstrip("_") or "metrics", f"{prefix}eval_task_id", f"{prefix}fine_tuning_task_id")
         given = [name for name in names if getattr(self, name) not in (None, "")]
         if len(given) > 1 or (needed and not given):
-            raise _invalid(f"give one of {', '.join(names)}", *(given or names))
+            raise invalid(f"give one of {', '.join(names)}", *(given or names))
         if not given:
             return None
         value = getattr(self, given[0])
@@ -211,113 +204,38 @@ class QianfanMetricsGate(QianfanOperator, SkipMixin):
 
     # ------------------------------------------------------------------ good enough?
 
-    def _judge(
-        self,
-        metrics: Mapping[str, Any],
-        baseline: Mapping[str, Any],
-        thresholds: Mapping[str, Mapping[str, float]],
-    ) -> list[Verdict]:
-        gains = self._improvements(baseline)
-        names = dict.fromkeys((*thresholds, *gains))
-        if not names:
-            raise _invalid("say what is good enough", "thresholds", "baseline")
-        return [
-            self._verdict(name, metrics, baseline, thresholds.get(name, {}), gains.get(name))
-            for name in names
-        ]
-
     def _improvements(self, baseline: Mapping[str, Any]) -> dict[str, float]:
         """Return by how much which metric has to be better than the baseline's."""
         given: Any = self.min_improvement
         if isinstance(given, str):
             given = _read_text("min_improvement", given)
         if not isinstance(given, Mapping):
-            return {name: _limit("min_improvement", given) for name in baseline}
-        if missing := [name for name in given if _number(baseline.get(name)) is None]:
-            raise _invalid(
+            return {name: read_limit("min_improvement", given) for name in baseline}
+        if missing := [name for name in given if read_number(baseline.get(name)) is None]:
+            raise invalid(
                 f"the baseline has no number for {', '.join(missing)}; it has "
                 f"{', '.join(baseline) or 'no metrics'}",
                 "min_improvement",
                 "baseline",
             )
-        return {name: _limit(f"min_improvement.{name}", value) for name, value in given.items()}
+        return {name: read_limit(f"min_improvement.{name}", value) for name, value in given.items()}
 
-    def _verdict(
-        self,
-        name: str,
-        metrics: Mapping[str, Any],
-        baseline: Mapping[str, Any],
-        threshold: Mapping[str, float],
-        gain: float | None,
-    ) -> Verdict:
-        value, base = _number(metrics.get(name)), _number(baseline.get(name))
-        # What is better by 0.01 should not fail for what binary numbers make of it.
-        slack = 1e-9
-        required, is_met = [], []
-        if "min" in threshold:
-            required.append(f">= {threshold['min']:g}")
-            is_met.append(value is not None and value >= threshold["min"] - slack)
-        if "max" in threshold:
-            required.append(f"<= {threshold['max']:g}")
-            is_met.append(value is not None and value <= threshold["max"] + slack)
-        if gain is not None:
-            sign = -1.0 if self._is_lower_better(name) else 1.0
-            goal = math.nan if base is None else base + sign * gain
-            required.append(
-                f"{'<=' if sign < 0 else '>='} {goal:g} (baseline {'-' if sign < 0 else '+'} {gain:g})"
-            )
-            # False where there is no number.
-            is_met.append(value is not None and sign * (value - goal) >= -slack)
-        if value is None:
-            word = "missing" if metrics.get(name) in (None, "") else "not a number"
-        else:
-            word = "passed" if all(is_met) else "rejected"
-        return Verdict(name, value, base, " and ".join(required), word)
-
-    def _is_lower_better(self, name: str) -> bool:
+    def _lower_is_better(self) -> Collection[str] | None:
         given = self.lower_is_better
-        if given is None or given == "":
-            return any(word in name.lower() for word in LOWER_IS_BETTER)
+        if given in (None, ""):
+            return None
         names = _read_text("lower_is_better", given) if isinstance(given, str) else given
-        return name in ([names] if isinstance(names, str) else names)
-
-
-def table(verdicts: Sequence[Verdict]) -> list[str]:
-    """Return the lines of a table for the log."""
-    rows = [("metric", "value", "baseline", "required", "verdict")] + [
-        (row.metric, _shown(row.value), _shown(row.baseline), row.required, row.verdict) for row in verdicts
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.6g}"
-
-
-def _number(value: Any) -> float | None:
-    from airflow_qianfan.api.actions.values import ratio
-
-    return ratio(value)
-
-
-def _limit(name: str, value: Any) -> float:
-    number = _number(value)
-    if number is None:
-        raise _invalid(f"must be a number, not {value!r}", name)
-    return number
+        return [names] if isinstance(names, str) else list(names)
 
 
 def _thresholds(given: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for name, limits in given.items():
         if not isinstance(limits, Mapping) or not limits or not set(limits) <= {"min", "max"}:
-            raise _invalid(
+            raise invalid(
                 f'must be such as {{"min": 0.3}} or {{"max": 1.2}}, not {limits!r}', f"thresholds.{name}"
             )
-        found[name] = {word: _limit(f"thresholds.{name}.{word}", limit) for word, limit in limits.items()}
+        found[name] = {word: read_limit(f"thresholds.{name}.{word}", limit) for word, limit in limits.items()}
     return found
 
 
@@ -326,17 +244,15 @@ def _of_one(
 ) -> dict[str, Any]:
     """Return the metrics of one model out of those of several, or of the only one."""
     models = {name: value for name, value in metrics.items() if isinstance(value, Mapping)}
-    if not models:
+    if not models or len(models) < len(metrics):
         return dict(metrics)
     if not wanted:
         left = [name for name in models if name != other]
         if len(left) != 1:
-            raise _invalid(
-                f"there are metrics of several models: choose one of {', '.join(models)}", argument
-            )
+            raise invalid(f"there are metrics of several models: choose one of {', '.join(models)}", argument)
         wanted = left[0]
     if wanted not in models:
-        raise _invalid(f"there are no metrics of {wanted}, only of {', '.join(models)}", argument)
+        raise invalid(f"there are no metrics of {wanted}, only of {', '.join(models)}", argument)
     return dict(models[wanted])
 
 
@@ -346,24 +262,18 @@ def _object(name: str, value: Any) -> Mapping[str, Any]:
     if value in (None, ""):
         return {}
     if not isinstance(value, Mapping):
-        raise _invalid(f"must be an object, not {type(value).__name__}", name)
+        raise invalid(f"must be an object, not {type(value).__name__}", name)
     return value
 
 
 def _read_text(name: str, text: str) -> Any:
     """Read JSON, or what a template makes of a Python object."""
-    import ast
-
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-    number = _number(text)
-    if number is None:
-        raise _invalid("must be JSON, which this text is not", name)
-    return number
-
-
-def _invalid(message: str, *parameters: str) -> QianfanValidationError:
-    return QianfanValidationError(f"{', '.join(parameters)}: {message}", parameters=parameters)
+    # Such as 1%.
+    if (found := read_number(text)) is None:
+        raise invalid("must be JSON, which this text is not", name)
+    return found
