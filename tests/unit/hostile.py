@@ -11,6 +11,8 @@ MEMBER_NAMES = """
 requestId result code message Code Message error_code error_msg log_id jobId taskId jobList taskList pageInfo
 isTruncated nextMarker runStatus runProgress metrics checkpointList step perplexity trainingLoss createDate
 finishDate createTime modelId modelSetId modelIds modelNames labels customModelSetList status sourceInfo
+state taskName description evalType progress total outputDir errorReason commonModelList modelVersionList
+downloadUrl effectMetric accuracy entries
 """
 KNOWN_MEMBERS = st.sampled_from(MEMBER_NAMES.split())
 SCALARS = (

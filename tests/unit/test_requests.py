@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import batch_and_eval
 import pytest
 from examples import request_classes
 from members import (
@@ -57,6 +58,7 @@ ACTIONS = {
     DescribeModel: "/v2/model",
     DeleteModel: "/v2/model",
     DeleteModelSet: "/v2/model",
+    **batch_and_eval.ACTIONS,
 }
 
 
@@ -272,6 +274,7 @@ BODIES: dict[str, tuple[type, dict[str, Any], dict[str, Any]]] = {
     "model": (DescribeModel, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
     "delete-model": (DeleteModel, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
     "delete-model-set": (DeleteModelSet, {"model_set_id": "am-1"}, {"modelSetId": "am-1"}),
+    **batch_and_eval.BODIES,
 }
 
 
