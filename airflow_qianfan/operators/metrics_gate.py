@@ -132,9 +132,10 @@ class QianfanMetricsGate(QianfanOperator, SkipMixin):
         verdicts = judge(metrics, thresholds, baseline, improvements, self._lower_is_better())
         for line in table(verdicts):
             self.log.info(line)
+        numbers = {name: read_number(value) for name, value in metrics.items()}
         output = {
             "passed": all(verdict.verdict == "passed" for verdict in verdicts),
-            "metrics": {name: value for name, value in metrics.items() if read_number(value) is not None},
+            "metrics": {name: value for name, value in numbers.items() if value is not None},
             "verdicts": [asdict(verdict) for verdict in verdicts],
         }
         if not output["passed"]:
