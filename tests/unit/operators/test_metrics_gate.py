@@ -12,7 +12,6 @@ from airflow.sdk.bases.operator import ExecutorSafeguard
 
 from airflow_qianfan.exceptions import QianfanMetricsRejectedError, QianfanValidationError
 from airflow_qianfan.hooks.qianfan import QianfanHook
-from airflow_qianfan.operators.base.verdicts import judge, table
 from airflow_qianfan.operators.metrics_gate import QianfanMetricsGate
 
 GOOD = {"ROUGE-L": 0.35, "BLEU-4": "16.56%", "perplexity": 3.1}
@@ -104,7 +103,7 @@ def test_what_is_no_number_never_passes(value):
     assert not passes(**arguments, thresholds={"x": {"max": 1e300}})
     assert not passes(**arguments, thresholds={"x": {"min": -1e300}})
     assert not passes(**arguments, baseline={"x": 0.5}, min_improvement=-1e300)
-    with pytest.raises(QianfanMetricsRejectedError, match="x is - .not a number., required: >= 0"):
+    with pytest.raises(QianfanMetricsRejectedError, match=r"x is - \(not a number\), required: >= 0"):
         run(metrics={"x": value, "y": 1}, thresholds={"x": {"min": 0}})
 
 
@@ -135,12 +134,10 @@ def test_all_reasons_are_told():
 
 
 def test_result_says_what_was_compared():
-    result = run(
-        metrics={**GOOD, "note": "x"}, thresholds={"ROUGE-L": {"min": 0.3}}, baseline={"ROUGE-L": 0.3}
-    )
-    assert result == {
+    metrics, thresholds = {**GOOD, "note": "x"}, {"ROUGE-L": {"min": 0.3}}
+    assert run(metrics=metrics, thresholds=thresholds, baseline={"ROUGE-L": 0.3}) == {
         "passed": True,
-        "metrics": {"ROUGE-L": 0.35, "BLEU-4": "16.56%", "perplexity": 3.1},
+        "metrics": {"ROUGE-L": 0.35, "BLEU-4": 0.1656, "perplexity": 3.1},
         "verdicts": [
             {
                 "metric": "ROUGE-L",
@@ -157,14 +154,10 @@ def test_log_shows_a_table(caplog):
     caplog.set_level(logging.INFO, "gate")
     run(metrics=GOOD, thresholds={"ROUGE-L": {"min": 0.3}}, baseline={"perplexity": 3.5}, min_improvement=0.1)
     assert [record.getMessage() for record in caplog.records] == [
-        "metric      value  baseline  required                    verdict",
-        "ROUGE-L     0.35   -         >= 0.3                      passed",
-        "perplexity  3.1    3.5       <= 3.4 (baseline - 0.1)     passed",
-    ] or table(judge(GOOD, {}, {}, {}))
-    lines = [record.getMessage().split() for record in caplog.records]
-    assert lines[0] == ["metric", "value", "baseline", "required", "verdict"]
-    assert lines[1] == ["ROUGE-L", "0.35", "-", ">=", "0.3", "passed"]
-    assert lines[2] == ["perplexity", "3.1", "3.5", "<=", "3.4", "(baseline", "-", "0.1)", "passed"]
+        "metric      value  baseline  required                 verdict",
+        "ROUGE-L     0.35   -         >= 0.3                   passed",
+        "perplexity  3.1    3.5       <= 3.4 (baseline - 0.1)  passed",
+    ]
 
 
 SEVERAL = {"amv-1": {"x": 0.5}, "amv-2": {"x": 0.4}}

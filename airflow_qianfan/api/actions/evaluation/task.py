@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -21,6 +22,7 @@ from airflow_qianfan.api.actions.base import (
 )
 from airflow_qianfan.api.config import CONSOLE
 from airflow_qianfan.api.objects import Recognition, RemoteObject, States
+from airflow_qianfan.exceptions import QianfanNotFoundError
 
 if TYPE_CHECKING:
     from airflow_qianfan.api.client import QianfanClient
@@ -225,8 +227,12 @@ class EvalTask(RemoteObject):
             for row in client.iterate(DescribeEvalTasks(eval_type=eval_type, max_keys=100)):
                 if row.task_name not in (None, name):
                     continue
+                if row.description is not None:
+                    yield row
+                    continue
                 # Whether the list shows descriptions is not documented.
-                yield row if row.description else client.call(cls.describe(row.task_id))
+                with suppress(QianfanNotFoundError):
+                    yield client.call(cls.describe(row.task_id))
 
 
 class DescribeEvalTask(Request, Action[EvalTask]):
