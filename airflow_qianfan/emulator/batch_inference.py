@@ -77,8 +77,10 @@ class BatchInferenceTask(Record):
     def rows(self, now: float) -> int:
         """Return how many rows are done at a time."""
         end = self.end(now)
+        if self.status(now) == "Done":
+            return self.total_rows
         share = ((now if end is None else end) - self.created) / self.seconds - QUEUING_SHARE
-        return int(self.total_rows * min(1.0, max(0.0, share / (1 - QUEUING_SHARE)) + 1e-9))
+        return int(self.total_rows * min(1.0, max(0.0, share / (1 - QUEUING_SHARE))))
 
     def show(self, view: View) -> dict[str, Any]:
         status, end, rows = self.status(view.now), self.end(view.now), self.rows(view.now)

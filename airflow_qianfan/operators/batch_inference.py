@@ -26,6 +26,9 @@ TASK = "batch_inference.BatchInferenceTask"
 PAUSE_GROWTH = 1.5
 """How many times as long the next pause is while the quota stays full."""
 
+LAST_TRY = 5.0
+"""Seconds before ``execution_timeout`` at which the Create is tried for the last time, to hear its answer."""
+
 
 class _TaskArguments(QianfanWaitingOperator):
     """The arguments that describe a batch inference."""
@@ -190,15 +193,15 @@ class QianfanBatchInferenceOperator(_TaskArguments):
         """
         now, deadline = time.time(), self.deadline()
         self._waits_since = self._waits_since or now
-        if deadline is not None and deadline <= now:
-            raise self._quota_stayed_full() from refusal
         shortest, longest = float(self.poll_interval or 0), float(self.max_poll_interval or 0)
         pause = min(shortest * PAUSE_GROWTH ** min(self._refusals, 30), max(shortest, longest))
         self._refusals += 1
         # Tasks that wait for the same place should not all ask at the same time.
         moment = now + pause * random.uniform(0.9, 1.1)  # noqa: S311
         if deadline is not None:
-            moment = min(moment, deadline)
+            moment = min(moment, deadline - LAST_TRY)
+        if moment <= now:
+            raise self._quota_stayed_full() from refusal
         self.log.info(
             "The quota is full, after %s of waiting for a free place; trying again in %s: %s",
             duration(now - self._waits_since),
