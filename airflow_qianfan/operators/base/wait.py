@@ -216,7 +216,11 @@ class QianfanWaitingOperator(QianfanCreateOperator):
 
     def timed_out(self, context: Context) -> QianfanExecutionTimeoutError:
         """Stop what was created, where the service can, and return the error that says so."""
-        stopped = self._cancel(context, "execution_timeout is over")
+        try:
+            stopped = self._cancel(context, "execution_timeout is over")
+        except AirflowTaskTimeout:
+            # Airflow measures each process of a deferred task anew, and this one has tried for that long.
+            stopped = False
         what = f"{self.kind.noun} {self.object_id}" if self.object_id else f"the {self.kind.noun}"
         how = "was stopped" if stopped else f"may go on; {AFTER_A_CLEAR}"
         return QianfanExecutionTimeoutError(

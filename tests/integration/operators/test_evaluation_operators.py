@@ -220,8 +220,24 @@ def test_by_default_a_person_is_waited_for_with_one_warning(
     assert capfd.readouterr().out.count("waits for a person; it goes on when the answers") == 1
 
 
+def test_execution_timeout_is_told_also_where_it_is_over_again_while_a_stop_is_refused(
+    start_emulator, run_task
+):
+    emulator = start_emulator(task_seconds=0.3)
+    timeout = timedelta(seconds=3)
+    run = run_task(
+        QianfanEvaluationOperator, **MANUAL, deferrable=True, poll_interval=0.1, execution_timeout=timeout
+    )
+    assert isinstance(run.error, QianfanExecutionTimeoutError)
+    assert actions_of(emulator).count("StopEvalTask") > 1
+
+
 @MODES
-def test_a_person_is_waited_for_until_execution_timeout(start_emulator, run_task, deferrable):
+def test_a_person_is_waited_for_until_execution_timeout(start_emulator, run_task, deferrable, monkeypatch):
+    stop = QianfanEvaluationOperator._stop
+    monkeypatch.setattr(
+        QianfanEvaluationOperator, "_stop", lambda self, hook, why, seconds: stop(self, hook, why, seconds=1)
+    )
     emulator = start_emulator(task_seconds=0.3)
     run = run_task(
         QianfanEvaluationOperator,
