@@ -16,7 +16,8 @@ from in_process import HOUR, InProcessEmulator
 
 from airflow_qianfan.compat import AirflowFailException
 from airflow_qianfan.emulator import Assumptions
-from airflow_qianfan.exceptions import QianfanAmbiguousCreateError, QianfanError
+from airflow_qianfan.exceptions import QianfanAmbiguousCreateError, QianfanError, QianfanThrottledError
+from airflow_qianfan.operators.base import wait as operators
 from airflow_qianfan.operators.batch_inference import (
     QianfanBatchInferenceOperator,
     QianfanCreateBatchInferenceTaskOperator,
@@ -286,3 +287,48 @@ def test_export_that_was_refused_is_tried_again_by_the_retry(export):
     with pytest.raises(QianfanError):
         export.attempt()
     assert export.attempt(2) == export.ours()[0]
+
+
+# A full quota
+
+
+@pytest.fixture
+def full(emulator: InProcessEmulator) -> Work:
+    """A whole batch inference for which there is no place."""
+    vars(emulator)["_backend"].assumptions = Assumptions(batch_inference_limit=1)
+    new_batch()
+    return Work(emulator, KINDS["whole batch"])
+
+
+def test_place_that_gets_free_is_taken(full):
+    assert full.attempt() == full.ours()[0]
+    # The other one took an hour, and was waited for with growing pauses.
+    assert 4 < full.sent() < 20
+    assert 3600 <= sum(full.emulator.slept) < 2 * 3600
+
+
+def test_nothing_is_created_any_more_where_the_task_is_ended_while_it_waits_for_a_place(full, monkeypatch):
+    operator = full.operator()
+    monkeypatch.setattr("time.sleep", lambda seconds: operator.on_kill() if seconds else None)
+    monkeypatch.setattr(operators, "user_has_ended_task", lambda **_: True)
+    with pytest.raises(QianfanError, match="was not created, since this task was ended"):
+        full.attempt(operator=operator)
+    assert full.sent() == 1
+    assert full.calls("StopBatchInferenceTask") == 0
+
+
+def test_retry_goes_on_waiting_for_a_place_under_the_same_name(full):
+    full.emulator.fail_next("CreateBatchInferenceTask", kind="throttle", count=4)
+    with pytest.raises(QianfanThrottledError):
+        full.attempt()
+    created = full.attempt(2)
+    assert full.ours() == [created]
+
+
+def test_answer_that_is_lost_while_the_place_gets_free_is_found(full):
+    full.emulator.advance(2 * HOUR)
+    full.emulator.fail_next("CreateBatchInferenceTask", kind="lost_answer")
+    created = full.attempt()
+    # Sent again, it would have met a full quota of its own making, and would have waited for itself.
+    assert full.ours() == [created]
+    assert full.sent() == 1
