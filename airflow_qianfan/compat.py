@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,7 @@ __all__ = [
     "connection_widgets",
     "is_cancelled_by_airflow",
     "mask_secret",
+    "skip_tasks",
     "smaller_guarantee",
     "store_dag",
     "task_state_store",
@@ -131,6 +132,19 @@ def connection_widgets(fields: dict[str, Any]) -> dict[str, Any]:
             widget = PasswordField
         widgets[name] = widget(field["label"], description=field["description"])
     return widgets
+
+
+def skip_tasks(ti: Any, tasks: Sequence[Any]) -> None:
+    """Skip tasks of a run, as a task that decides about them does.
+
+    :param ti: the task instance that decides.
+    :param tasks: the tasks.
+    """
+    try:
+        from airflow.sdk import SkipMixin
+    except ImportError:  # before 3.3
+        from airflow.providers.standard.utils.skipmixin import SkipMixin
+    SkipMixin().skip(ti, tasks)
 
 
 def task_state_store(context: Context) -> Any:

@@ -193,9 +193,9 @@ class QianfanAlreadyExistsError(QianfanAPIError, AirflowFailException):
 
 
 class QianfanQuotaError(QianfanAPIError):
-    """The account runs as many trainings as it may, or has used up a quota."""
+    """The account runs as many tasks as it may, or has used up a quota."""
 
-    advice = "Wait until a running training has ended, or ask Baidu for a higher quota."
+    advice = "Wait until a running task has ended, or ask Baidu for a higher quota."
 
 
 class QianfanThrottledError(QianfanAPIError):
@@ -274,6 +274,26 @@ class QianfanTerminalStateError(QianfanError, AirflowFailException):
     def __init__(self, message: str = "", *, state: str | None = None, url: str | None = None) -> None:
         super().__init__(message)
         self.state = state
+        self.url = url
+
+    def details(self) -> str:
+        return f"see {self.url}" if self.url else ""
+
+
+class QianfanMetricsRejectedError(QianfanError, AirflowFailException):
+    """The metrics of a model are not good enough, or one that decides is missing."""
+
+
+class QianfanPersonNeededError(QianfanError, AirflowFailException):
+    """What was waited for goes on only when a person has done something in the console.
+
+    :param url: page of the console where that is done.
+    """
+
+    advice = f"Once it is done in the console, {AFTER_A_CLEAR}; or wait for it with manual='wait'."
+
+    def __init__(self, message: str = "", *, url: str | None = None) -> None:
+        super().__init__(message)
         self.url = url
 
     def details(self) -> str:

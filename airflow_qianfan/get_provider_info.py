@@ -39,6 +39,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_qianfan.links.QianfanFineTuningTaskLink",
             "airflow_qianfan.links.QianfanModelLink",
             "airflow_qianfan.links.QianfanServiceLink",
+            "airflow_qianfan.links.QianfanEvalTaskLink",
         ],
         "config": {
             "qianfan": {

@@ -32,6 +32,12 @@ class QianfanFineTuningTaskLink(QianfanConsoleLink):
     name = "Training log in Qianfan"
 
 
+class QianfanEvalTaskLink(QianfanConsoleLink):
+    """Leads to an evaluation."""
+
+    name = "Evaluation in Qianfan"
+
+
 class QianfanModelLink(QianfanConsoleLink):
     """Leads to the models of the account."""
 

@@ -135,6 +135,9 @@ class RemoteObject(Result):
     is_listed_with_state: ClassVar[bool] = False
     """Whether one list shows the states of all that belong to the same parent; see :meth:`siblings`."""
 
+    is_told_by_mark_alone: ClassVar[bool] = False
+    """Whether what existed before a Create tells nothing of what it has made: an account holds too many."""
+
     is_listed_by_id_only: ClassVar[bool] = False
     """Whether :meth:`candidates` tells the ids only, and each has to be described."""
 
@@ -178,6 +181,16 @@ class RemoteObject(Result):
     def progress(self) -> float | None:
         """Share that is done, from 0 to 1; None where the service does not say."""
         return None
+
+    @property
+    def progress_text(self) -> str | None:
+        """What is done, for the log."""
+        return None if self.progress is None else f"{self.progress:.0%} done"
+
+    @property
+    def waits_for_person(self) -> bool:
+        """Whether it goes on only when a person has done something in the console."""
+        return False
 
     @property
     def started(self) -> float | None:

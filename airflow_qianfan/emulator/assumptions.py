@@ -63,5 +63,19 @@ class Assumptions:
     chat_delay_seconds: float = 0.0
     """Seconds for which a service that has only just begun to serve does not answer."""
 
+    # Batch inference
+    batch_inference_limit: int = 20
+    batch_inference_quota: Refusal = field(default=Refusal(400, "TaskRunningNumberExceedLimit"))
+    batch_inference_total: str = "total"
+
+    # Evaluation
+    evaluation_list: str = "taskList"
+    evaluation_list_has_descriptions: bool = True
+    evaluation_metrics: Literal["numbers", "texts", "nested"] = "numbers"
+    evaluation_report_before_end: Literal["error", "empty"] = "error"
+    evaluation_export_answer: Literal["string", "object"] = "string"
+    stop_manual_evaluation: Literal["refuse", "allow"] = "refuse"
+    delete_running_evaluation: Literal["refuse", "allow"] = "refuse"
+
     # Lists: without pageReverse, and the other way round with it
     newest_first: bool = False

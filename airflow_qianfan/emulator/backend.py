@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_qianfan.api.signing import parse_query
-from airflow_qianfan.emulator import compute_unit, dataset, finetuning, inference, model, service
+from airflow_qianfan.emulator import (
+    batch_inference,
+    compute_unit,
+    dataset,
+    evaluation,
+    finetuning,
+    inference,
+    model,
+    service,
+)
 from airflow_qianfan.emulator.actions import Action, Call, parse_json
 from airflow_qianfan.emulator.answers import Answers
 from airflow_qianfan.emulator.assumptions import Assumptions
@@ -29,6 +38,8 @@ ROUTES: dict[str, dict[str, Action]] = {
         model.ROUTE,
         service.ROUTE,
         compute_unit.ROUTE,
+        batch_inference.ROUTE,
+        evaluation.ROUTE,
     )
 }
 _MAX_LOGGED = 64

@@ -241,7 +241,8 @@ class QianfanEmulator:
     def objects(self, kind: str) -> list[dict[str, Any]]:
         """Return all objects of a kind as the service shows them, each with its ``request``, oldest first.
 
-        :param kind: ``job``, ``task``, ``model_set``, ``model``, ``service`` or ``compute_unit``.
+        :param kind: ``job``, ``task``, ``model_set``, ``model``, ``service``, ``compute_unit``,
+            ``batch_inference_task``, ``eval_task`` or ``eval_export``.
         :raises ValueError: if there is no such kind.
         """
         if kind not in Record.kinds:
@@ -278,6 +279,17 @@ class QianfanEmulator:
         fault = Fault.model_validate({"action": action, "kind": kind, "count": count, **options})
         with self._backend.lock:
             self._backend.faults.add(fault)
+
+    def judge(self, eval_task_id: str) -> None:
+        """Let a person judge the answers of an evaluation that waits for that.
+
+        :param eval_task_id: the evaluation, ``ame-…``.
+        :raises ValueError: it does not wait for anybody.
+        """
+        from airflow_qianfan.emulator.evaluation import judge
+
+        with self._backend.lock:
+            judge(self._backend.view(), eval_task_id)
 
     def clear_faults(self) -> None:
         """Drop all ordered faults."""

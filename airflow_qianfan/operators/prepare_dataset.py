@@ -194,7 +194,7 @@ class QianfanDatasetOperator(ImportArguments, DatasetArguments, QianfanWaitingOp
 
     def make_trigger(self, **kwargs: Any) -> QianfanTrigger:
         """Return the trigger that waits; it carries what is needed when the task goes on."""
-        carry = {**self._known, "trigger_path": self.trigger_path, "deadline": self.deadline}
+        carry = {**self._known, "trigger_path": self.trigger_path, "deadline": self.deadline()}
         return super().make_trigger(carry=carry, **kwargs)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -203,7 +203,7 @@ class QianfanDatasetOperator(ImportArguments, DatasetArguments, QianfanWaitingOp
         if isinstance(carry, dict):
             self._known = dict(carry)
             self.trigger_path = self._known.pop("trigger_path", self.trigger_path)  # type: ignore[misc]
-            self.deadline = self._known.pop("deadline", None)
+            self._deadline = self._known.pop("deadline", None)
         return super().execute_complete(context, event)
 
     def restore_ids(self, context: Context, ids: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 from airflow_qianfan.api import actions
-from airflow_qianfan.api.actions import dataset, finetuning, model, service
+from airflow_qianfan.api.actions import batch_inference, dataset, evaluation, finetuning, model, service
 from airflow_qianfan.api.actions.base import Action
 from airflow_qianfan.api.retry import is_repeatable
 
@@ -74,6 +74,28 @@ REQUESTS: list[Any] = [
     service.DescribeComputeUnit(instance_id="unit-1"),
     service.ReleaseComputeUnit(instance_id="unit-1"),
     service.AutoReleaseComputeUnit(instance_id="unit-1"),
+    batch_inference.CreateBatchInferenceTask(
+        name="nightly", model_id="amv-1", input_bos_uri="bos:/b/in", output_bos_uri="bos:/b/out"
+    ),
+    batch_inference.DescribeBatchInferenceTask(task_id="infer-1"),
+    batch_inference.DescribeBatchInferenceTasks(),
+    batch_inference.StopBatchInferenceTask(task_id="infer-1"),
+    batch_inference.DescribeBatchInferenceModel(),
+    evaluation.CreateEvalTask(
+        task_name="nightly",
+        eval_object_type="inferDataset",
+        eval_object_config={
+            "evalInferDatasetConfig": {"evalInferDatasetConfigList": [{"inferDatasetId": "ds-1"}]}
+        },
+        eval_config={"evalMode": "rule"},
+    ),
+    evaluation.DescribeEvalTask(task_id="ame-1"),
+    evaluation.DescribeEvalTasks(eval_type="auto"),
+    evaluation.DescribeEvalTaskReport(task_id="ame-1"),
+    evaluation.StopEvalTask(task_id="ame-1"),
+    evaluation.DeleteEvalTask(task_id="ame-1"),
+    evaluation.CreateEvalResultExportTask(eval_id="ame-1"),
+    evaluation.DescribeEvalResultExportTask(task_id="amemt-1"),
 ]
 CREATES = [request for request in REQUESTS if request.action.startswith("Create")]
 OTHERS = [request for request in REQUESTS if is_repeatable(request.action)]

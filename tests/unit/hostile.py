@@ -13,6 +13,8 @@ isTruncated nextMarker runStatus runProgress metrics checkpointList step perplex
 finishDate createTime modelId modelSetId modelIds modelNames labels customModelSetList status sourceInfo
 datasetId versionId datasetList versionList importStatus publishStatus exportStatus sampleCount sizeMB
 serviceId instanceId serviceList updateStatus operation endpoint url error choices content
+state taskName description evalType progress total outputDir errorReason commonModelList modelVersionList
+downloadUrl effectMetric accuracy entries
 """
 KNOWN_MEMBERS = st.sampled_from(MEMBER_NAMES.split())
 SCALARS = (

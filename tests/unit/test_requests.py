@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import batch_and_eval
 import dataset_members
 import pytest
 import service_requests
@@ -61,6 +62,7 @@ ACTIONS = {
     DeleteModel: "/v2/model",
     DeleteModelSet: "/v2/model",
     **service_requests.ACTIONS,
+    **batch_and_eval.ACTIONS,
 }
 
 
@@ -278,6 +280,7 @@ BODIES: dict[str, tuple[type, dict[str, Any], dict[str, Any]]] = {
     "delete-model": (DeleteModel, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
     "delete-model-set": (DeleteModelSet, {"model_set_id": "am-1"}, {"modelSetId": "am-1"}),
     **service_requests.BODIES,
+    **batch_and_eval.BODIES,
 }
 
 

@@ -25,6 +25,17 @@ Date = Annotated[str | None, BeforeValidator(_no_date)]
 Number = Annotated[float | None, BeforeValidator(_finite)]
 
 
+def count(value: Any) -> int | None:
+    """Read a whole number from 0 on, or one as text; None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    try:
+        number = int(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if number >= 0 and number.bit_length() < 64 else None
+
+
 def ratio(value: Any) -> float | None:
     """Read ``"16.56%"`` as 0.1656, and a plain number as it is; None where it is no number."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):

@@ -103,21 +103,21 @@ class QianfanCreateOperator(QianfanRequestOperator):
         :param kind: what is created.
         :param members: as for :meth:`make_request`.
         """
-        if kind.recognised_by == "name":
-            members[kind.name_member] = getattr(self, kind.name_member) or origin.name
         from airflow_qianfan.api.actions import load
 
-        description = type(self).arguments.get("description")
-        if description and "description" in load(action).model_fields:
-            limit = description.length[1] if description.length else None
-            members["description"] = origin.describe(getattr(self, "description", None), limit)
+        arguments, members_of_it = type(self).arguments, load(action).model_fields
+        if kind.name_member in arguments and kind.name_member in members_of_it:
+            members[kind.name_member] = getattr(self, kind.name_member) or origin.name
+        if (description := arguments.get("description")) is not None and "description" in members_of_it:
+            given = getattr(self, "description", None)
+            members["description"] = origin.describe(given, description.length and description.length[1])
         return self.make_request(action, **members)
 
     def created_output(self, creation: Creation, created_id: str) -> dict[str, Any]:
         """Return the id of what was created, and its name or the id of what it belongs to."""
         kind, output = creation.kind, {creation.kind.id_name: created_id}
-        if creation.name is not None:
-            output[kind.name_member] = creation.name
+        if creation.given_name is not None:
+            output[kind.name_member] = creation.given_name
         elif kind.parent_name is not None and creation.parent_id is not None:
             output[kind.parent_name] = creation.parent_id
         return output

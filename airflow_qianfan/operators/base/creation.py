@@ -51,8 +51,8 @@ class Creation:
     @property
     def what(self) -> str:
         """What it is, for a sentence."""
-        if self.name is not None:
-            return f"{self.kind.noun} {self.name}"
+        if self.given_name is not None:
+            return f"{self.kind.noun} {self.given_name}"
         return f"{self.kind.noun} in {self.parent_id}" if self.parent_id else self.kind.noun
 
     @property
@@ -60,7 +60,12 @@ class Creation:
         """Its unique name; None where its kind has none."""
         if self.kind.recognised_by != "name":
             return None
-        return str(getattr(self.request, self.kind.name_member))
+        return self.given_name
+
+    @property
+    def given_name(self) -> str | None:
+        """Its name, unique or not; None where its kind has none."""
+        return getattr(self.request, self.kind.name_member, None)
 
     @property
     def has_own_name(self) -> bool:
@@ -94,14 +99,19 @@ class Creation:
 
     def existing(self) -> list[str]:
         """Return the ids from which a new one has to be told apart; of a parent, the state that it is in."""
-        if self.kind.recognised_by == "nothing":
-            return []
         if self.kind.recognised_by == "parent":
             begun = self._begun(self.parent_id)
             return [begun] if begun else []
-        if self.name is not None and self._has_mark:
+        if self._is_told_without_others:
             return []
         return [row.object_id for row in self._candidates(self.parent_id)]
+
+    @property
+    def _is_told_without_others(self) -> bool:
+        """Whether it does not matter what else there is."""
+        if self.kind.recognised_by == "nothing" or self.kind.is_told_by_mark_alone:
+            return True
+        return self.name is not None and self._has_mark
 
     def same_name(self) -> list[str]:
         """Return the ids of all that have the name, whoever created them."""
@@ -172,7 +182,7 @@ class Creation:
 
     def _candidates(self, parent_id: str | None) -> list[RemoteObject]:
         rows = self.kind.candidates_for(
-            self.hook.client, self.request, name=self.name or "", parent_id=parent_id or ""
+            self.hook.client, self.request, name=self.given_name or "", parent_id=parent_id or ""
         )
         return [row for row in rows if self.name in (None, getattr(row, self.kind.name_member, None))]
 
@@ -183,12 +193,16 @@ class Creation:
         return self._is_marked(row) if self._has_mark else before is not None
 
     def _is_marked(self, row: RemoteObject) -> bool:
-        return self.origin.marker in (getattr(row, "description", None) or "")
+        if self.origin.marker in (getattr(row, "description", None) or ""):
+            return True
+        return getattr(row, self.kind.name_member, None) == self.origin.name
 
     def _find_marked(self, new: list[RemoteObject], before: Collection[str] | None) -> list[str]:
         marked, unmarked = [], []
         likely = (row for row in new if row.may_come_from(self.request))
-        for row in islice(likely, MAX_DESCRIBED if before is None else None):
+        # Without a list that shows the marks each has to be described.
+        limit = MAX_DESCRIBED if before is None and self.kind.is_listed_by_id_only else None
+        for row in islice(likely, limit):
             found: Any = (
                 self.hook.call(self.kind.describe(row.object_id)) if self.kind.is_listed_by_id_only else row
             )
@@ -197,7 +211,11 @@ class Creation:
                 continue
             if self._is_marked(found):
                 marked.append(row.object_id)
-            elif before is not None and self.request.description.startswith(found.description or ""):
+            elif (
+                before is not None
+                and not self.kind.is_told_by_mark_alone
+                and self.request.description.startswith(found.description or "")
+            ):
                 # The service has left out the description, or cut its end, where the mark was: then only the
                 # time at which the object appeared is left.
                 unmarked.append(row.object_id)

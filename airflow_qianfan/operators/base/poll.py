@@ -79,7 +79,7 @@ class QianfanPollingOperator(QianfanRequestOperator):
         if isinstance(failures, bool) or not isinstance(failures, int) or failures < 0:
             raise ValueError(f"max_poll_failures must be a whole number from 0 on, not {failures!r}")
         self.object_id: str | None = None
-        self.deadline: float | None = None
+        self._deadline: float | None = None
 
     @property
     def target(self) -> Target:
@@ -137,22 +137,26 @@ class QianfanPollingOperator(QianfanRequestOperator):
         }
 
     def _wait(self, context: Context) -> dict[str, Any]:
-        now = time.time()
-        if self.deadline is None and self.execution_timeout:
-            self.deadline = now + self.execution_timeout.total_seconds()
+        deadline = self.deadline()
         if self.deferrable:
             # The trigger's own deadline comes first; this is the net below it.
             slack = 2 * ((self.poll_interval or 0) + LAST_POLL)
-            net = timedelta(seconds=max(0.0, self.deadline - now) + slack) if self.deadline else None
-            trigger = self.make_trigger(deadline=self.deadline, console_url=self.console_url)
+            net = timedelta(seconds=max(0.0, deadline - time.time()) + slack) if deadline else None
+            trigger = self.make_trigger(deadline=deadline, console_url=self.console_url)
             self.defer(trigger=trigger, method_name="execute_complete", timeout=net)
-        settings = PollSettings(deadline=self.deadline, **self._poll_options())
+        settings = PollSettings(deadline=deadline, **self._poll_options())
         try:
             event = wait_on_worker(self.hook, self.target, settings, self.log)
         except QianfanError:
             self._log_goes_on()
             raise
         return self._finish(context, event)
+
+    def deadline(self) -> float | None:
+        """Return when ``execution_timeout`` is over, in seconds since the epoch; the first call begins it."""
+        if self._deadline is None and self.execution_timeout:
+            self._deadline = time.time() + self.execution_timeout.total_seconds()
+        return self._deadline
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Take over from the trigger.
@@ -180,12 +184,17 @@ class QianfanPollingOperator(QianfanRequestOperator):
         except TaskDeferralError:
             # The trigger broke; what it waited for did not.
             self.restore_ids(context, {})
-            self._log_goes_on()
+            if self.object_id:
+                self._log_goes_on()
             raise
 
     def timed_out(self, context: Context) -> QianfanExecutionTimeoutError:
         """Stop it, where the service can, and return the error that says so."""
-        stopped = self._cancel(context, "execution_timeout is over")
+        try:
+            stopped = self._cancel(context, "execution_timeout is over")
+        except AirflowTaskTimeout:
+            # Airflow measures each process of a deferred task anew, and this one has tried for that long.
+            stopped = False
         target = self.target
         what = target.label if self.object_id else f"the {target.kind.noun}"
         how = "was stopped" if stopped else f"may go on; {AFTER_A_CLEAR}"

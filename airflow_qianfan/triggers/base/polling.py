@@ -7,13 +7,14 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_qianfan.exceptions import (
     QianfanAPIError,
     QianfanAuthenticationError,
     QianfanError,
     QianfanNotFoundError,
+    QianfanPersonNeededError,
     QianfanPollError,
     QianfanPollRefusedError,
     QianfanResponseError,
@@ -42,6 +43,9 @@ together cost a third less than those for which a triggerer wakes up one by one.
 
 MAX_REFUSED = 3
 """How many refusals in a row are tolerated: see :meth:`PollState.record_failure`."""
+
+Manual = Literal["wait", "fail"]
+"""What to do about an object that waits for a person."""
 
 TIMEOUT_EVENT = {"status": "timeout", "message": "the deadline passed while waiting"}
 
@@ -85,6 +89,7 @@ class PollSettings:
     :param max_poll_failures: how many failures in a row are tolerated.
     :param started: when the waiting began, since the epoch.
     :param deadline: when to give up, since the epoch; None for never.
+    :param manual: ``wait`` where a person has to do something at the service first, or ``fail``.
     """
 
     poll_interval: float = 30.0
@@ -92,6 +97,7 @@ class PollSettings:
     max_poll_failures: int = 10
     started: float = field(default_factory=time.time)
     deadline: float | None = None
+    manual: Manual = "wait"
 
     def __post_init__(self) -> None:
         self.max_poll_interval = max(self.max_poll_interval, self.poll_interval)
@@ -115,6 +121,7 @@ def output_of(event: dict[str, Any] | None) -> dict[str, Any]:
     """Return the output that an event carries.
 
     :raises QianfanTerminalStateError: what was waited for failed or was stopped.
+    :raises QianfanPersonNeededError: it waits for a person, and nobody waits for that.
     :raises QianfanWaitTimeoutError: the deadline passed.
     :raises QianfanPollRefusedError: the state could not be read, and another attempt would not mend that.
     :raises QianfanPollError: the state could not be read, or the event is none of ours.
@@ -124,8 +131,10 @@ def output_of(event: dict[str, Any] | None) -> dict[str, Any]:
     output = event.get("output")
     if status == "success" and isinstance(output, dict):
         return output
+    url = output.get("console_url") if isinstance(output, dict) else None
+    if status == "manual":
+        raise QianfanPersonNeededError(message, url=url)
     if status == "failed":
-        url = output.get("console_url") if isinstance(output, dict) else None
         raise QianfanTerminalStateError(message, state=event.get("state"), url=url)
     if status == "timeout":
         raise QianfanWaitTimeoutError(message)
@@ -187,7 +196,16 @@ class PollState:
         if found.console_url:
             self.console_url = self._to_console(found.console_url)
         self._progress.update(found, now, self.console_url)
+        if found.waits_for_person:
+            return self._manual_event(found)
         return final_event(found, self.console_url) if found.state.is_final else None
+
+    def _manual_event(self, found: RemoteObject) -> dict[str, Any] | None:
+        if self.settings.manual == "fail":
+            output = {**found.output(), "console_url": self.console_url}
+            message = f"{found.label} waits for a person: it is {found.status}"
+            return {"status": "manual", "message": message, "state": found.status, "output": output}
+        return None
 
     def _plan(self, progress: float | None, now: float) -> float:
         speed = 0.0

@@ -25,7 +25,7 @@ class ProgressLog:
     def __init__(self, log: Logger, started: float) -> None:
         self._log = log
         self._started = started
-        self._last: tuple[str, float | None] | None = None
+        self._last: tuple[str, str | None] | None = None
         self._first: tuple[float, str, float | None] | None = None
 
     def update(self, found: RemoteObject, now: float, console_url: str | None = None) -> None:
@@ -35,17 +35,18 @@ class ProgressLog:
         :param now: time in seconds since the epoch.
         :param console_url: the page that shows it.
         """
-        state, progress = found.state, found.progress
         # Not every poll tells the progress.
-        if self._last is not None and state.word == self._last[0] and progress in (None, self._last[1]):
+        state, text = found.state, found.progress_text
+        if self._last is not None and state.word == self._last[0] and text in (None, self._last[1]):
             return
-        self._last = (state.word, progress)
+        is_new_state = self._last is None or state.word != self._last[0]
+        self._last = (state.word, text)
         if state.is_final:
             self._log_end(found, now, console_url)
             return
         parts = [f"{_capitalised(found.label)}: {state.word or 'no state yet'}"]
-        if progress is not None:
-            parts.append(f"{progress:.0%} done")
+        if text is not None:
+            parts.append(text)
         parts.append(f"{duration(now - self._start(found))} elapsed")
         left = self._time_left(found, now)
         if left is not None:
@@ -54,6 +55,12 @@ class ProgressLog:
         if not state.is_known:
             self._log.warning(
                 "The state %r of %s is not documented; waiting on.", state.word or "", found.label
+            )
+        if found.waits_for_person and is_new_state:
+            self._log.warning(
+                "%s waits for a person; it goes on when the answers have been judged in the console: %s",
+                _capitalised(found.label),
+                console_url or "see its page there",
             )
 
     def _log_end(self, found: RemoteObject, now: float, console_url: str | None) -> None:
@@ -94,10 +101,10 @@ def reason(found: RemoteObject) -> str:
     """Return why it failed, as far as the service says."""
     if found.failure:
         return found.failure
-    extra: dict[str, Any] = found.model_extra or {}
+    members: dict[str, Any] = found.model_dump(by_alias=True)
     told = [
         f"{name} {value}"
-        for name, value in extra.items()
+        for name, value in members.items()
         if value and isinstance(value, str) and any(part in name.lower() for part in _REASONS)
     ]
     return "; ".join(told)[:500] or "Qianfan's API tells no reason"

@@ -107,6 +107,16 @@ class QianfanTrigger(BaseTrigger):
             **({} if self.carry is None else {"carry": self.carry}),
         }
 
+    def poll_settings(self) -> PollSettings:
+        """Return how the object is polled."""
+        return PollSettings(
+            poll_interval=self.poll_interval,
+            max_poll_interval=self.max_poll_interval,
+            max_poll_failures=self.max_poll_failures,
+            started=self.started,
+            deadline=self.deadline,
+        )
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: ``status`` is ``success``, ``failed``, ``timeout`` or ``error``."""
         # Only the triggerer needs it; DAG files are parsed every few seconds.
@@ -115,13 +125,7 @@ class QianfanTrigger(BaseTrigger):
         lease = PollerLease(self.qianfan_conn_id)
         state = PollState(
             Target(self.kind(), self.object_id, self.parent_id),
-            PollSettings(
-                poll_interval=self.poll_interval,
-                max_poll_interval=self.max_poll_interval,
-                max_poll_failures=self.max_poll_failures,
-                started=self.started,
-                deadline=self.deadline,
-            ),
+            self.poll_settings(),
             # A logger of the class: Airflow tells the lines of triggers apart by their context.
             self.logger(),
             lease.console_url,

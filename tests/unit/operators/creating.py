@@ -31,6 +31,13 @@ DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789ab
 FILES = {"bucket": "b", "objectPath": "p", "modelFormat": "Safetensors", "modelApplicationType": "chat"}
 JOB = {"model": "ERNIE-Speed-8K", "train_mode": "SFT"}
 TRAINING = {"hyper_parameter_config": {}, "dataset_config": DATASET}
+BATCH = {"model_id": "amv-1", "input_bos_uri": "bos:/b/in", "output_bos_uri": "bos:/b/out"}
+EVALUATION = {
+    "eval_object_config": {
+        "evalModelConfig": {"versionId": "ds-1", "evalModelConfigList": [{"modelId": "amv-1"}]}
+    },
+    "eval_config": {"evalMode": "rule"},
+}
 
 SERVICE = {"resource_config": {"type": "GPU-1-1"}, "billing": {"paymentTiming": "Postpaid"}}
 UNIT = {

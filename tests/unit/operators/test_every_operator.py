@@ -72,9 +72,11 @@ def test_action_is_a_request_of_that_name(operator):
 
 
 @each
-def test_name_of_an_operator_is_that_of_its_action(operator):
-    if len(paths(operator)) == 1:
-        assert operator.__name__ == f"Qianfan{load(operator.action).action}Operator"
+def test_each_action_has_an_operator_of_its_name_and_whole_steps_come_besides(operator):
+    same_action = [other.__name__ for other in OF_ONE_ACTION if other.action == operator.action]
+    assert f"Qianfan{load(operator.action).action}Operator" in same_action
+    assert operator.__name__ in same_action
+    assert len(same_action) <= 2
 
 
 @each

@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ import httpx
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from cases import cases
-from creating import FILES, JOB, SERVICE, TRAINING, UNIT
+from creating import BATCH, EVALUATION, FILES, JOB, SERVICE, TRAINING, UNIT
 from hostile import ANY_JSON, BODIES, HEADERS, IDS, STATUSES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,16 @@ from provided import OPERATORS as ALL_OPERATORS
 from wire import ACCESS_KEY, API_KEY, ENDPOINT, PROXY_PASSWORD, SECRET_KEY, SECRETS, SESSION_TOKEN, response
 
 from airflow_qianfan.exceptions import QianfanError
-from airflow_qianfan.operators import compute_unit, dataset, finetuning, model, prepare_dataset, service
+from airflow_qianfan.operators import (
+    batch_inference,
+    compute_unit,
+    dataset,
+    evaluation,
+    finetuning,
+    model,
+    prepare_dataset,
+    service,
+)
 from airflow_qianfan.operators.action import QianfanActionOperator
 
 VERSION = {"model_set_id": "a-1", "model_id": "a-2"}
@@ -79,6 +89,25 @@ OPERATORS: list[tuple[type[Any], dict[str, Any]]] = [
     (compute_unit.QianfanDescribeComputeUnitOperator, {"compute_unit_id": "a-1"}),
     (compute_unit.QianfanReleaseComputeUnitOperator, {"compute_unit_id": "a-1", "timeout": 0}),
     (compute_unit.QianfanAutoReleaseComputeUnitOperator, {"compute_unit_id": "a-1"}),
+    (batch_inference.QianfanCreateBatchInferenceTaskOperator, BATCH),
+    (batch_inference.QianfanDescribeBatchInferenceTaskOperator, {"batch_inference_task_id": "a-1"}),
+    (batch_inference.QianfanDescribeBatchInferenceTasksOperator, {"limit": 3}),
+    (batch_inference.QianfanStopBatchInferenceTaskOperator, {"batch_inference_task_id": "a-1", "timeout": 0}),
+    (batch_inference.QianfanDescribeBatchInferenceModelOperator, {}),
+    # A quota that is full for ever is waited for until the deadline.
+    (
+        batch_inference.QianfanBatchInferenceOperator,
+        {**BATCH, "wait_for_completion": False, "execution_timeout": timedelta(microseconds=1)},
+    ),
+    (evaluation.QianfanCreateEvalTaskOperator, EVALUATION),
+    (evaluation.QianfanDescribeEvalTaskOperator, {"eval_task_id": "a-1"}),
+    (evaluation.QianfanDescribeEvalTasksOperator, {"limit": 3}),
+    (evaluation.QianfanDescribeEvalTaskReportOperator, {"eval_task_id": "a-1"}),
+    (evaluation.QianfanStopEvalTaskOperator, {"eval_task_id": "a-1", "timeout": 0}),
+    (evaluation.QianfanDeleteEvalTaskOperator, {"eval_task_id": "a-1"}),
+    (evaluation.QianfanCreateEvalResultExportTaskOperator, {"eval_task_id": "a-1"}),
+    (evaluation.QianfanDescribeEvalResultExportTaskOperator, {"eval_result_export_task_id": "a-1"}),
+    (evaluation.QianfanEvaluationOperator, {**EVALUATION, "wait_for_completion": False}),
 ]
 ROWS = st.lists(IDS, max_size=3)
 PAGES = st.fixed_dictionaries({"jobList": ROWS, "taskList": ROWS, "serviceList": ROWS})
