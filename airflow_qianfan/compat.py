@@ -143,8 +143,8 @@ def skip_tasks(ti: Any, tasks: Sequence[Any]) -> None:
     try:
         from airflow.sdk import SkipMixin
     except ImportError:  # before 3.3
-        from airflow.providers.standard.utils.skipmixin import SkipMixin
-    SkipMixin().skip(ti, tasks)
+        from airflow.providers.standard.utils.skipmixin import SkipMixin  # type: ignore[assignment]
+    SkipMixin().skip(ti, tasks)  # type: ignore[no-untyped-call]
 
 
 def task_state_store(context: Context) -> Any:

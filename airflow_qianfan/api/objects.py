@@ -183,7 +183,7 @@ class RemoteObject(Result):
         return None
 
     @property
-    def progress_text(self) -> str | None:
+    def progress_words(self) -> str | None:
         """What is done, for the log."""
         return None if self.progress is None else f"{self.progress:.0%} done"
 

@@ -159,11 +159,11 @@ class BatchInferenceTask(RemoteObject):
         return None if share is None else min(max(share, 0.0), 1.0)
 
     @property
-    def progress_text(self) -> str | None:
+    def progress_words(self) -> str | None:
         """The rows that are done, for the log."""
         rows, total = self.rows, self.total_rows
         if rows is None:
-            return super().progress_text
+            return super().progress_words
         return f"{rows} rows done" if total is None else f"{rows} of {total} rows done"
 
     @property
@@ -193,8 +193,8 @@ class BatchInferenceTask(RemoteObject):
     def summary(self) -> list[str]:
         """Return rows, tokens and where the answers are."""
         lines = []
-        if self.progress_text:
-            lines.append(f"{self.progress_text}.")
+        if self.progress_words:
+            lines.append(f"{self.progress_words}.")
         tokens = {"input": count(self.input_token_usage), "output": count(self.output_token_usage)}
         if used := [f"{number} {name}" for name, number in tokens.items() if number is not None]:
             lines.append(f"Tokens: {', '.join(used)}")

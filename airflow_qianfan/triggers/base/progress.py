@@ -36,7 +36,7 @@ class ProgressLog:
         :param console_url: the page that shows it.
         """
         # Not every poll tells the progress.
-        state, text = found.state, found.progress_text
+        state, text = found.state, found.progress_words
         if self._last is not None and state.word == self._last[0] and text in (None, self._last[1]):
             return
         is_new_state = self._last is None or state.word != self._last[0]
