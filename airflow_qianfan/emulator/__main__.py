@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add("--session-token", help="token that must come with the key")
     add("--task-seconds", type=_seconds, default=60.0, help="duration of a task (default %(default)s)")
     add("--model-seconds", type=_seconds, help="time until a model is ready (default: as a task, at most 2)")
+    add("--strict", action="store_true", help="refuse models and values that the documents' tables exclude")
     add("--state", metavar="FILE", help="keep everything in this file over a restart")
     add(
         "--log-level",
@@ -58,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             access_key=options.access_key,
             secret_key=options.secret_key,
             session_token=options.session_token,
+            strict=options.strict,
             state=options.state,
             host=options.host,
             port=options.port,

@@ -43,6 +43,8 @@ class QianfanEmulator:
     :param secret_key: its secret.
     :param session_token: token that clients must send with that key.
     :param read_only_keys: id and secret of further keys, which may only use actions that begin with Describe.
+    :param strict: refuse base models, train modes, scales and hyper-parameters that the documents' tables
+        exclude, so that a misspelt one shows in a test.
     :param state: file that keeps everything over a restart; without it all is forgotten.
     :param host: address to listen on. The administration is open to all who reach it.
     :param port: port to listen on; 0 for a free one.
@@ -59,6 +61,7 @@ class QianfanEmulator:
         secret_key: str = SECRET_KEY,
         session_token: str | None = None,
         read_only_keys: Mapping[str, str] | None = None,
+        strict: bool = False,
         state: str | Path | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -78,6 +81,7 @@ class QianfanEmulator:
             assumptions or Assumptions(),
             task_seconds,
             model_seconds,
+            strict=strict,
         )
         self._connections: Connections = {}
         self._server: uvicorn.Server | None = None
@@ -232,7 +236,7 @@ class QianfanEmulator:
     def objects(self, kind: str) -> list[dict[str, Any]]:
         """Return all objects of a kind as the service shows them, each with its ``request``, oldest first.
 
-        :param kind: ``job``, ``task``, ``model_set`` or ``model``.
+        :param kind: ``job``, ``task``, ``model_set``, ``model``, ``comp_task`` or ``model_export``.
         :raises ValueError: if there is no such kind.
         """
         if kind not in Record.kinds:

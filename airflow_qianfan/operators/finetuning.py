@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_qianfan.arguments import member, option
 from airflow_qianfan.links import QianfanFineTuningTaskLink
 from airflow_qianfan.operators.base.create import QianfanCreateOperator
-from airflow_qianfan.operators.base.list import QianfanListOperator
+from airflow_qianfan.operators.base.list import QianfanListOperator, QianfanRowsOperator
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.operators.base.remove import QianfanDeleteOperator
 from airflow_qianfan.operators.base.stop import QianfanStopOperator
@@ -180,6 +180,20 @@ class QianfanDeleteFineTuningTaskOperator(QianfanDeleteOperator):
     kind_path = TASK
 
     fine_tuning_task_id: str = member("the task, ``task-…``.", name="task_id")
+
+
+class QianfanDescribeFineTuningSupportModelsOperator(QianfanRowsOperator):
+    """List which models can be trained, and how (DescribeFineTuningSupportModels).
+
+    Returns a list with ``model``, ``model_type``, ``base_model`` and ``train_modes`` of each; a train mode has
+    ``train_mode`` and ``parameter_scales``, a scale ``parameter_scale`` and ``hyper_parameters``, and of those
+    each has ``key``, ``type``, ``check_type``, ``check_value`` and ``default``.
+
+    .. seealso::
+        https://ai.baidu.com/ai-doc/WENXINWORKSHOP/clwgbz367
+    """
+
+    action = "finetuning.DescribeFineTuningSupportModels"
 
 
 class QianfanFineTuningOperator(_TaskArguments, _JobArguments, QianfanWaitingOperator):

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from airflow_qianfan.operators.base.submission import Submission
 
 
+DESCRIPTION_LENGTH = 300
+"""Characters that a description with a mark has at most where the official page states no limit."""
+
+
 class QianfanCreateOperator(QianfanRequestOperator):
     """Creates an object, once for each run of the task, whatever crashes."""
 
@@ -103,11 +107,12 @@ class QianfanCreateOperator(QianfanRequestOperator):
         :param kind: what is created.
         :param members: as for :meth:`make_request`.
         """
-        if kind.recognised_by == "name":
+        arguments = type(self).arguments
+        if kind.name_member in arguments:
             members[kind.name_member] = getattr(self, kind.name_member) or origin.name
-        if (description := type(self).arguments.get("description")) and description.length:
-            given = getattr(self, "description", None)
-            members["description"] = origin.describe(given, description.length[1])
+        if (description := arguments.get("description")) is not None:
+            given, length = getattr(self, "description", None), description.length
+            members["description"] = origin.describe(given, length[1] if length else DESCRIPTION_LENGTH)
         return self.make_request(action, **members)
 
     def created_output(self, creation: Creation, created_id: str) -> dict[str, Any]:

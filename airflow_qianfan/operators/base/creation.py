@@ -8,7 +8,7 @@ from collections.abc import Collection
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_qianfan.exceptions import QianfanAmbiguousCreateError
+from airflow_qianfan.exceptions import QianfanAmbiguousCreateError, QianfanNotFoundError
 from airflow_qianfan.operators.base.origin import Origin
 
 if TYPE_CHECKING:
@@ -43,12 +43,16 @@ class Creation:
         self.kind = kind
         self.request = request
         self.owns_parent = owns_parent
+        self.result: Any = None
+        """The answer to the Create; None where there was none, or none was sent."""
 
     @property
     def what(self) -> str:
         """What it is, for a sentence."""
         if self.name is not None:
             return f"{self.kind.noun} {self.name}"
+        if self.kind.parent_name == self.kind.id_name:
+            return f"{self.kind.noun} {self.parent_id}"
         return f"{self.kind.noun} in {self.parent_id}" if self.parent_id else self.kind.noun
 
     @property
@@ -77,19 +81,21 @@ class Creation:
         """A digest of the request without what is made from the identity."""
         body = self.request.body()
         body.pop("description", None)
-        if self.name is not None and not self.has_own_name:
-            body.pop(type(self.request).model_fields[self.kind.name_member].alias, None)
+        name = self.kind.name_member
+        if getattr(self.request, name, None) == self.origin.name:
+            body.pop(type(self.request).model_fields[name].alias, None)
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
     def create(self) -> str:
         """Send the Create, and return the new id."""
-        return str(getattr(self.hook.call(self.request), self.kind.id_member))
+        self.result = self.hook.call(self.request)
+        return str(getattr(self.result, self.kind.id_member))
 
     def existing(self) -> list[str]:
         """Return the ids from which a new one has to be told apart."""
         if self.name is not None and self._has_mark:
             return []
-        return [row.object_id for row in self._candidates(self.parent_id)]
+        return [row.creation_id for row in self._candidates(self.parent_id)]
 
     def same_name(self) -> list[str]:
         """Return the ids of all that have the name, whoever created them."""
@@ -103,7 +109,7 @@ class Creation:
         :param parent_id: what it belonged to when the Create was sent.
         :raises QianfanAmbiguousCreateError: something was created, but nothing tells by whom.
         """
-        new = [row for row in self._candidates(parent_id) if row.object_id not in (before or ())]
+        new = [row for row in self._candidates(parent_id) if row.creation_id not in (before or ())]
         if self.kind.recognised_by == "name":
             return [row.object_id for row in new if self._is_ours_by_name(row, before)]
         if self.kind.recognised_by == "mark":
@@ -165,6 +171,8 @@ class Creation:
         from airflow_qianfan.api.objects import Phase, RemoteObject
 
         found = self.hook.call(self.kind.describe(object_id))
+        if isinstance(found, RemoteObject) and found.is_absent:
+            raise QianfanNotFoundError(f"there is no {found.label}")
         return found.state.phase if isinstance(found, RemoteObject) else Phase.SUCCEEDED
 
 

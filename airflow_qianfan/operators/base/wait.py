@@ -313,5 +313,13 @@ class QianfanWaitingOperator(QianfanCreateOperator):
         except QianfanPollError:
             self._log_goes_on()
             raise
+        result = self.finished(result)
         self.deliver(context)
         return result
+
+    def finished(self, output: dict[str, Any]) -> dict[str, Any]:
+        """Return the result of this task, once what it waits for has succeeded.
+
+        :param output: what a DAG works with of it.
+        """
+        return output

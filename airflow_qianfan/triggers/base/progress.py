@@ -92,10 +92,10 @@ class ProgressLog:
 
 def reason(found: RemoteObject) -> str:
     """Return why it failed, as far as the service says."""
-    extra: dict[str, Any] = found.model_extra or {}
+    members: dict[str, Any] = {**vars(found), **(found.model_extra or {})}
     told = [
         f"{name} {value}"
-        for name, value in extra.items()
+        for name, value in members.items()
         if value and isinstance(value, str) and any(part in name.lower() for part in _REASONS)
     ]
     return "; ".join(told)[:500] or "Qianfan's API tells no reason"
