@@ -185,9 +185,9 @@ class QianfanDeleteFineTuningTaskOperator(QianfanDeleteOperator):
 class QianfanDescribeFineTuningSupportModelsOperator(QianfanRowsOperator):
     """List which models can be trained, and how (DescribeFineTuningSupportModels).
 
-    Returns a list with ``model``, ``model_type``, ``base_model`` and ``train_modes`` of each; a train mode has
-    ``train_mode`` and ``parameter_scales``, a scale ``parameter_scale`` and ``hyper_parameters``, and of those
-    each has ``key``, ``type``, ``check_type``, ``check_value`` and ``default``.
+    Returns a list with ``model``, ``model_type``, ``base_model`` and ``train_modes`` of each; a train mode
+    has ``train_mode`` and ``parameter_scales``, a scale ``parameter_scale`` and ``hyper_parameters``, and
+    each of those ``key``, ``type``, ``check_type``, ``check_value`` and ``default``.
 
     .. seealso::
         https://ai.baidu.com/ai-doc/WENXINWORKSHOP/clwgbz367

@@ -18,8 +18,8 @@ def _objects(value: Any) -> Any:
 class HyperParameter(Result):
     """A hyper-parameter, and which values it may have.
 
-    ``check_type`` says what ``check_value`` is: ``range`` (least and most; one entry is a fixed value), ``choice``
-    or ``mult_choice`` (a list of these).
+    ``check_type`` says what ``check_value`` is: ``range`` (least and most; one entry is a fixed value),
+    ``choice`` or ``mult_choice`` (a list of these).
     """
 
     key: str = ""

@@ -20,7 +20,7 @@ from airflow_qianfan.api.actions.base import (
 from airflow_qianfan.api.actions.model.model_set import ROUTE
 from airflow_qianfan.api.actions.model.version import MODEL_LIST_URL
 from airflow_qianfan.api.actions.values import Date
-from airflow_qianfan.api.objects import Phase, Recognition, RemoteObject, States, timestamp
+from airflow_qianfan.api.objects import Recognition, RemoteObject, States, timestamp
 
 if TYPE_CHECKING:
     from airflow_qianfan.api.client import QianfanClient
@@ -98,8 +98,8 @@ class ModelCompTask(RemoteObject):
 
     @property
     def console_url(self) -> str | None:
-        """The page of Baidu's console that lists the models, once the compressed version is one of them."""
-        return MODEL_LIST_URL if self.state.phase is Phase.SUCCEEDED else None
+        """The page of Baidu's console that lists the models of the account, the compressed one too."""
+        return MODEL_LIST_URL
 
     def summary(self) -> list[str]:
         """Return which version it has made."""
