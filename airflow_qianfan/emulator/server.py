@@ -189,6 +189,15 @@ class QianfanEmulator:
             transport.abort()
 
     @property
+    def strict(self) -> bool:
+        """Whether models, modes and values that the documents' tables exclude are refused; can be set."""
+        return self._backend.strict
+
+    @strict.setter
+    def strict(self, value: bool) -> None:
+        self._backend.strict = value
+
+    @property
     def endpoint(self) -> str:
         """Base URL, without a slash at the end."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - not listening

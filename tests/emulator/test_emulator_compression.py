@@ -16,7 +16,7 @@ def ready_model(local, model_set_id=None):
     body = {
         "modelSetId": model_set_id or local.model_set(),
         "sourceType": "Train",
-        "trainMeta": {"taskId": local.done_task()},
+        "trainMeta": {"taskId": local.done_task(name=f"job-{len(local.store.table(Model))}")},
     }
     model_id = local.ok("CreateCustomModel", **body)["modelId"]
     local.clock.time += 10

@@ -182,7 +182,7 @@ def test_results_of_a_done_task_look_like_recorded_ones(local):
 
 
 def test_text_to_image_task_has_no_metrics(local):
-    task_id = local.done_task(model="Stable-Diffusion-XL-Base-1.0")
+    task_id = local.done_task(model="Stable-Diffusion-XL")
     assert detail(local, task_id)["metrics"] == {}
 
 
