@@ -121,6 +121,9 @@ _ERNIE_SFT: Scales = {
     "FullFineTuning": {**_ERNIE, **_FULL},
     "LoRA": {**_ERNIE, **_ERNIE_RANK, "loraAllLinear": None},
 }
+_SPEED_LORA: Scales = {
+    "LoRA": {**_ERNIE, **_ERNIE_RANK, "loraAllLinear": Choice(("True", "False"))},
+}
 _POST_PRETRAIN: Scales = {"FullFineTuning": {"epoch": Range(1, 10), **_FULL, "maxSeqLen": _8K}}
 
 _OPEN: Mapping[str, Allowed] = {
@@ -183,7 +186,7 @@ TABLE: Table = {
             "LoRA-GA": {**_0308, "learningRate": Range(1e-6, 0.001), "maxSeqLen": _8K},
         }
     },
-    "ERNIE-Speed-8K": {"SFT": _ERNIE_SFT, "PostPretrain": _POST_PRETRAIN},
+    "ERNIE-Speed-8K": {"SFT": {**_ERNIE_SFT, **_SPEED_LORA}, "PostPretrain": _POST_PRETRAIN},
     "ERNIE-Lite-8K-0922": {"SFT": _ERNIE_SFT, "PostPretrain": _POST_PRETRAIN},
     "ERNIE-Lite-8K-0725": {
         "SFT": {"FullFineTuning": {**_ERNIE_SHORT, **_FULL}, "LoRA": {**_ERNIE_SHORT, **_LORA}}

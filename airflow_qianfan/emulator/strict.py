@@ -75,8 +75,9 @@ def _check_name(member: str, name: str, known: Iterable[str], where: str = "", *
     known = sorted(known)
     if name in known:
         return
-    near = get_close_matches(name, known, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"The tables have {', '.join(known)}."
+    by_lower = {each.lower(): each for each in known}
+    near = get_close_matches(name.lower(), by_lower, n=1)
+    hint = f"Did you mean {by_lower[near[0]]!r}?" if near else f"The tables have {', '.join(known)}."
     raise _refusal(member, f"The {what or member} {name!r} is not in the documents' tables{where}. {hint}")
 
 

@@ -240,7 +240,9 @@ def with_defects(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
             scales = mode["supportParameterScale"]
             for scale in scales:
                 for parameter in scale["supportHyperParameterConfig"]:
-                    del parameter["name"], parameter["description"]
+                    # Some stand under several scales.
+                    parameter.pop("name", None)
+                    parameter.pop("description", None)
             scales.append(scales[0])
             scales.append({"parameterScale": "QLoRA", "supportHyperParameterConfig": []})
     return models

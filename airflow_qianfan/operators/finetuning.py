@@ -114,7 +114,7 @@ class QianfanCreateFineTuningJobOperator(_JobArguments):
 
         :raises QianfanAmbiguousCreateError: nobody knows whether it was created.
         """
-        request = self.make_request(name="not known yet")
+        request = self.make_request(name=self.name or "not known yet")
         if self.has_to_check(context):
             self.check_training(request.model, request.train_mode)
         return super().run_action(context)

@@ -394,7 +394,8 @@ def test_supported_models_are_an_array_in_the_shape_of_the_sdk(local):
         for mode in model["supportTrainMode"]:
             for scale in mode["supportParameterScale"]:
                 for parameter in scale["supportHyperParameterConfig"]:
-                    assert set(parameter) == {"key", "type", "checkType", "checkValue", "default"}
+                    names = {"key", "name", "description", "type", "checkType", "checkValue", "default"}
+                    assert set(parameter) == names
                     assert parameter["checkType"] in {"range", "choice", "mult_choice"}
 
 
