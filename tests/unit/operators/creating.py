@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from in_process import InProcessEmulator
+from in_process import HOUR, InProcessEmulator
 
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.operators.finetuning import (
@@ -22,6 +23,8 @@ from airflow_qianfan.operators.finetuning import (
 from airflow_qianfan.operators.model import (
     QianfanCreateCustomModelOperator,
     QianfanCreateCustomModelSetOperator,
+    QianfanCreateModelCompTaskOperator,
+    QianfanCreateModelExportTaskOperator,
 )
 
 FT, MD = "/v2/finetuning", "/v2/model"
@@ -54,7 +57,7 @@ class Store:
 
 
 def call(route: str, action: str, **body: Any) -> Any:
-    return QianfanHook().call_action(route, action, body, repeatable=True)["result"]
+    return QianfanHook().call_action(route, action, body, repeatable=True).get("result")
 
 
 def new_job(name: str = "mine") -> str:
@@ -74,6 +77,12 @@ def new_model_set(name: str = "mine") -> str:
 def new_model(model_set_id: str, **more: Any) -> str:
     body = {"modelSetId": model_set_id, "sourceType": "Import", "importMeta": FILES, **more}
     return str(call(MD, "CreateCustomModel", **body)["modelId"])
+
+
+def ready_model() -> str:
+    model_id = new_model(new_model_set("of a source"))
+    time.sleep(HOUR)
+    return model_id
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,15 @@ KINDS = {
         (MD, "DeleteModel", "modelId"),
         ("model_set_id", new_model_set),
     ),
+    "compression": Kind(
+        QianfanCreateModelCompTaskOperator,
+        {"config": {"strategy": "Sparsity"}},
+        "CreateModelCompTask",
+        "model_comp_task_id",
+        "qianfan_model_comp_task",
+        (MD, "DeleteModelCompTask", "modelCompTaskId"),
+        ("source_model_id", ready_model),
+    ),
 }
 WHOLE_TRAINING = Kind(
     QianfanFineTuningOperator,
@@ -134,6 +152,18 @@ WHOLE_TRAINING = Kind(
     "qianfan_task",
     KINDS["task"].remove,
 )
+
+
+EXPORT = Kind(
+    QianfanCreateModelExportTaskOperator,
+    {},
+    "CreateModelExportTask",
+    "export_id",
+    "qianfan_model_export",
+    (MD, "DeleteModel", "modelId"),
+    ("model_id", ready_model),
+)
+"""An export has an id of its own, but is read by that of its version: what is remembered is the latter."""
 
 
 class Work:
@@ -147,6 +177,9 @@ class Work:
         if kind.needs is not None:
             name, make = kind.needs
             self.arguments[name] = make()
+            if name == "source_model_id":
+                source = call(MD, "DescribeModel", modelId=self.arguments[name])
+                self.arguments["model_set_id"] = source["modelSetId"]
         self.before = len(self.created())
         self.xcoms: dict[str, Any] = {}
 
@@ -182,7 +215,14 @@ class Work:
 
     def created(self) -> list[str]:
         """The ids of all objects of this kind that were ever created."""
-        ids = {"job": "jobId", "task": "taskId", "model": "modelId", "model_set": "modelSetId"}
+        ids = {
+            "job": "jobId",
+            "task": "taskId",
+            "model": "modelId",
+            "model_set": "modelSetId",
+            "model_comp_task": "modelCompTaskId",
+            "model_export": "exportId",
+        }
         member = ids[self.kind.key.removeprefix("qianfan_")]
         return [
             entry["ids"][member]

@@ -53,7 +53,11 @@ def test_look_ups_that_fail_are_tolerated_while_a_lost_create_is_looked_for(work
 
 
 def test_no_other_is_sent_where_nobody_can_tell_and_the_retry_looks_again(work):
-    describes = {"job": "DescribeFineTuningJobs", "task": "DescribeFineTuningTasks"}
+    describes = {
+        "job": "DescribeFineTuningJobs",
+        "task": "DescribeFineTuningTasks",
+        "model_comp_task": "DescribeModelCompTasks",
+    }
     describe = describes.get(work.kind.key.removeprefix("qianfan_"), "DescribeModelSet")
     work.store.on_set = lambda: work.emulator.fail_next(describe, kind="server_error", count=None)
     work.emulator.fail_next(work.kind.create, kind="lost_answer")
