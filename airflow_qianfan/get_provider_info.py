@@ -10,7 +10,9 @@ _INTEGRATION = "Baidu Qianfan"
 
 def _modules(room: str) -> list[dict[str, Any]]:
     """Return the modules of a room, such as ``operators``; what they share, ``base``, is none of them."""
-    names = sorted(path.stem for path in (Path(__file__).parent / room).glob("*.py"))
+    folder = Path(__file__).parent / room
+    packages = {path.parent.name for path in folder.glob("*/__init__.py")}
+    names = sorted(packages | {path.stem for path in folder.glob("*.py")})
     modules = [f"airflow_qianfan.{room}.{name}" for name in names if name not in ("__init__", "base")]
     return [{"integration-name": _INTEGRATION, "python-modules": modules}]
 

@@ -84,7 +84,7 @@ class _Demo:
     def run(self, running: ExitStack) -> int:
         """Start everything on ``running``, run the DAG, and return the exit code."""
         options = self._options
-        qianfan = LocalQianfan(options.home / "emulator", task_seconds=options.task_seconds)
+        qianfan = LocalQianfan(options.home / "emulator", task_seconds=options.task_seconds, strict=True)
         with self._console.status("Starting the Qianfan emulator ..."):
             running.enter_context(qianfan)
         self._note_start("start emulator", f"Qianfan emulator: {qianfan.endpoint}")

@@ -23,7 +23,9 @@ def classes(room: str) -> Iterator[type[Any]]:
             yield from (
                 value
                 for value in vars(module).values()
-                if isinstance(value, type) and value.__module__ == name and not value.__name__.startswith("_")
+                if isinstance(value, type)
+                and f"{value.__module__}.".startswith(f"{name}.")
+                and not value.__name__.startswith("_")
             )
 
 

@@ -24,6 +24,7 @@ class LocalQianfan(Service):
     :param task_seconds: How long a training takes.
     :param model_seconds: How long the creation of a model takes; the emulator's default if None.
     :param session_token: Token that must come with the key, if given.
+    :param strict: Whether it refuses models and values that the documents' tables exclude.
     :param keep_state: Whether it remembers everything when it is killed and started again.
     """
 
@@ -34,6 +35,7 @@ class LocalQianfan(Service):
         task_seconds: float = 20,
         model_seconds: float | None = None,
         session_token: str | None = None,
+        strict: bool = False,
         keep_state: bool = False,
     ) -> None:
         port = port_for.select_random()
@@ -63,6 +65,8 @@ class LocalQianfan(Service):
             "--state": folder.absolute() / "state" if keep_state else None,
         }
         arguments = [str(part) for item in options.items() if item[1] is not None for part in item]
+        if strict:
+            arguments.append("--strict")
         self._process = GuardedProcess(
             "The Qianfan emulator",
             [sys.executable, "-P", "-m", "airflow_qianfan.emulator", *arguments],

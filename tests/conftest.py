@@ -3,8 +3,11 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
+
+import pytest
 
 _home = Path(tempfile.mkdtemp(prefix="airflow-qianfan-tests-"))
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
@@ -28,3 +31,10 @@ from hypothesis import settings  # noqa: E402
 # pytest's option --hypothesis-profile=default tries others.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def _no_list_of_models_is_kept():
+    """Which models a service supports is kept for an hour; each test has another service."""
+    if (preflight := sys.modules.get("airflow_qianfan.operators.base.preflight")) is not None:
+        preflight._TABLES.clear()

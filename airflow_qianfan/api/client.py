@@ -81,6 +81,11 @@ class QianfanClient:
         while pages.request is not None:
             yield from pages.rows_of(self.call(pages.request))
 
+    @property
+    def endpoint(self) -> str:
+        """Base URL of the service."""
+        return self._config.endpoint
+
     def console_url(self, url: str) -> str:
         """Return the address to show for a page of Baidu's console; see :meth:`QianfanConfig.console_url`."""
         return self._config.console_url(url)

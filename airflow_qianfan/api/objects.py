@@ -178,6 +178,16 @@ class RemoteObject(Result):
         return f"{self.noun} {self.object_id}"
 
     @property
+    def is_absent(self) -> bool:
+        """Whether the service describes it by saying that there is none, or none yet."""
+        return False
+
+    @property
+    def creation_id(self) -> str:
+        """What no other creation of its kind has; its id, unless it is read by the id of something else."""
+        return self.object_id
+
+    @property
     def progress(self) -> float | None:
         """Share that is done, from 0 to 1; None where the service does not say."""
         return None

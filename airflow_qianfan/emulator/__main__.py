@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     add("--api-key", default=API_KEY, help="key with which deployed services are called")
     add("--task-seconds", type=_seconds, default=60.0, help="duration of a task (default %(default)s)")
     add("--model-seconds", type=_seconds, help="time until a model is ready (default: as a task, at most 2)")
+    add("--strict", action="store_true", help="refuse models and values that the documents' tables exclude")
     add("--state", metavar="FILE", help="keep everything in this file over a restart")
     add(
         "--log-level",
@@ -61,6 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
             secret_key=options.secret_key,
             session_token=options.session_token,
             api_key=options.api_key,
+            strict=options.strict,
             state=options.state,
             host=options.host,
             port=options.port,

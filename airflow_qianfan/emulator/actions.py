@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -19,6 +19,9 @@ from airflow_qianfan.emulator.store import RecordT, View
 DEFAULT_PAGE = 10
 LARGEST_PAGE = 100
 _MAX_DEPTH = 64
+
+NO_RESULT: Any = object()
+"""What an Action returns whose answer has no ``result``."""
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -33,6 +36,7 @@ class Call(View):
     :param model_seconds: how long a new model takes.
     :param ids: filled by the Action: the objects it was about, for the journal.
     :param effect: set by the Action if it changed something.
+    :param strict: whether to refuse what the documents' tables of models exclude.
     """
 
     body: dict[str, Any]
@@ -41,6 +45,7 @@ class Call(View):
     model_seconds: float
     ids: dict[str, Any] = field(default_factory=dict)
     effect: bool = False
+    strict: bool = False
 
     def find(self, cls: type[RecordT], member: str, record_id: str) -> RecordT:
         """Return the record with the id that a member of the body holds.
@@ -86,7 +91,7 @@ class Action:
 
     :param name: its name.
     :param run: answers a call.
-    :param reads: whether it changes nothing, so that a key that may only read may use it.
+    :param reads: whether a key that may only read may use it.
     :param shows_state: whether its result, or rows of it, show the state of objects.
     :param shows_progress: whether they show a progress, too.
     :param shows_past: whether it can answer as it would have some time ago.
@@ -116,13 +121,25 @@ class Route:
         self.actions: dict[str, Action] = {}
 
     def action(
-        self, name: str, *, shows_state: bool = False, shows_progress: bool = False
+        self,
+        name: str,
+        *,
+        shows_state: bool = False,
+        shows_progress: bool = False,
+        needs_write_policy: bool = False,
     ) -> Callable[[Run], Run]:
-        """Register the decorated function as the answer of an Action; the options are those of Action."""
+        """Register the decorated function as the answer of an Action.
+
+        :param name: its name.
+        :param shows_state: see Action.
+        :param shows_progress: see Action.
+        :param needs_write_policy: whether a key that may only read is refused although the Action only reads.
+        """
 
         def register(run: Run) -> Run:
-            reads = is_reading(name)
-            self.actions[name] = Action(name, run, reads, shows_state, shows_progress, shows_past=reads)
+            past = is_reading(name)
+            reads = past and not needs_write_policy
+            self.actions[name] = Action(name, run, reads, shows_state, shows_progress, shows_past=past)
             return run
 
         return register
@@ -175,9 +192,18 @@ def parse(cls: type[BodyT], body: dict[str, Any]) -> BodyT:
         raise bad_parameter(names[-1]) from None
 
 
-def page(
-    records: Sequence[RecordT], request: Page, newest_first: bool
-) -> tuple[list[RecordT], dict[str, Any]]:
+class HasId(Protocol):
+    """What a list can show."""
+
+    @property
+    def id(self) -> str:
+        """Its id, which may be a marker."""
+
+
+RowT = TypeVar("RowT", bound=HasId)
+
+
+def page(records: Sequence[RowT], request: Page, newest_first: bool) -> tuple[list[RowT], dict[str, Any]]:
     """Return the records of one page and its ``pageInfo``.
 
     :param records: all of them, oldest first.

@@ -39,9 +39,15 @@ class Assumptions:
     delete_job_with_running_tasks: Literal["refuse", "allow"] = "refuse"
     task_list_has_progress: bool = False
 
+    support_models_defects: bool = False
+
     # Models
     publish_twice: Literal["refuse", "allow"] = "allow"
     delete_model_set_with_models: Literal["refuse", "allow"] = "allow"
+    cancel_ended_comp_task: Literal["error", "accept"] = "error"
+    delete_running_comp_task: Literal["refuse", "allow"] = "refuse"
+    exports_fail: bool = False
+    failed_export: Literal["Fail", "no record"] = "Fail"
 
     # Data sets
     duplicate_dataset_name: Literal["refuse", "allow"] = "refuse"

@@ -20,7 +20,7 @@ from airflow_qianfan.emulator import (
     model,
     service,
 )
-from airflow_qianfan.emulator.actions import Action, Call, parse_json
+from airflow_qianfan.emulator.actions import NO_RESULT, Action, Call, parse_json
 from airflow_qianfan.emulator.answers import Answers
 from airflow_qianfan.emulator.assumptions import Assumptions
 from airflow_qianfan.emulator.auth import Credentials, Headers, authenticate
@@ -69,6 +69,7 @@ class Backend:
     :param assumptions: what the documents leave open.
     :param task_seconds: how long a new fine-tuning task takes.
     :param model_seconds: how long a new model takes to become ready.
+    :param strict: whether to refuse what the documents' tables of models exclude.
     """
 
     def __init__(
@@ -78,12 +79,15 @@ class Backend:
         assumptions: Assumptions,
         task_seconds: float,
         model_seconds: float,
+        *,
+        strict: bool = False,
     ) -> None:
         self.store = store
         self.credentials = credentials
         self.assumptions = assumptions
         self.task_seconds = task_seconds
         self.model_seconds = model_seconds
+        self.strict = strict
         self.answers = Answers()
         self.faults = Faults(self._actions)
         self.lock = threading.RLock()
@@ -216,6 +220,7 @@ class Backend:
             task_seconds=self.task_seconds,
             model_seconds=self.model_seconds,
             past=past,
+            strict=self.strict,
         )
         try:
             call.body = (inference.read_body if endpoint else parse_json)(request.body or b"")
@@ -231,9 +236,8 @@ class Backend:
             if endpoint:
                 answer = inference.answer_of(result)
             else:
-                answer = Answer(
-                    200, json.dumps({"requestId": entry["request_id"], "result": result}).encode()
-                )
+                shown = {} if result is NO_RESULT else {"result": result}
+                answer = Answer(200, json.dumps({"requestId": entry["request_id"], **shown}).encode())
         finally:
             entry["ids"], entry["effect"] = call.ids, call.effect
         if fault is not None and fault.kind == "timeout":

@@ -10,7 +10,8 @@ from airflow_qianfan.emulator.actions import Body, Call, Page, Route, Text, page
 from airflow_qianfan.emulator.data import DatasetVersion as KnownVersion
 from airflow_qianfan.emulator.errors import bad_parameter
 from airflow_qianfan.emulator.records import new_id
-from airflow_qianfan.emulator.supported import SUPPORTED_MODELS, is_text_to_image
+from airflow_qianfan.emulator.strict import check_job, check_task
+from airflow_qianfan.emulator.supported import SUPPORTED_MODELS, is_text_to_image, with_defects
 from airflow_qianfan.emulator.training import Job, Task
 
 ROUTE = Route("/v2/finetuning")
@@ -68,6 +69,8 @@ class CreateTask(Body):
 @ROUTE.action("CreateFineTuningJob")
 def create_job(call: Call) -> Any:
     request = parse(CreateJob, call.body)
+    if call.strict:
+        check_job(request.model, request.train_mode)
     if any(job.name == request.name for job in call.all(Job)):
         raise call.duplicate("A job with this name exists.")
     job = Job(
@@ -117,6 +120,8 @@ def create_task(call: Call) -> Any:
     if any(getattr(version, member) is None for version in request.dataset_config.versions):
         raise bad_parameter("versionId" if member == "version_id" else "versionBosUri")
     job = call.find(Job, "jobId", request.job_id)
+    if call.strict:
+        check_task(job.model, job.train_mode, request.parameter_scale, request.hyper_parameter_config)
     if request.increment_task_id is not None:
         _check_base(call, job, request.increment_task_id, request.increment_checkpoint_step)
     if request.dataset_config.source_type == "Platform":
@@ -203,4 +208,4 @@ def delete_task(call: Call) -> Any:
 
 @ROUTE.action("DescribeFineTuningSupportModels")
 def describe_support_models(call: Call) -> Any:
-    return SUPPORTED_MODELS
+    return with_defects(SUPPORTED_MODELS) if call.assumptions.support_models_defects else SUPPORTED_MODELS

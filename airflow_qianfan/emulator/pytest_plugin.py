@@ -22,6 +22,7 @@ _SECONDS = {"POLL_INTERVAL": "0.2", "MAX_POLL_INTERVAL": "0.2", "SETTLE_SECONDS"
 def qianfan_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[QianfanEmulator]:
     """Run an emulator for one test, and point ``AIRFLOW_CONN_QIANFAN_DEFAULT`` at it.
 
+    It is strict: base models, train modes and hyper-parameters that Qianfan's documents exclude are refused.
     A training takes about two seconds and a model version about one. Operators and sensors that are made
     during the test poll every 0.2 seconds.
     """
@@ -29,7 +30,7 @@ def qianfan_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[QianfanEmulato
 
     for name, seconds in _SECONDS.items():
         monkeypatch.setenv(f"AIRFLOW__QIANFAN__{name}", seconds)
-    with QianfanEmulator(task_seconds=2.0, model_seconds=1.0) as emulator:
+    with QianfanEmulator(task_seconds=2.0, model_seconds=1.0, strict=True) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_QIANFAN_DEFAULT", emulator.connection_json)
         yield emulator
 

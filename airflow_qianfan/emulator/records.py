@@ -21,6 +21,7 @@ class Record:
     :param id: its id.
     :param created: when it was created.
     :param request: the body that created it.
+    :param appears: when it is there for others to see; None for at once.
     """
 
     kinds: ClassVar[dict[str, type[Record]]] = {}
@@ -38,6 +39,7 @@ class Record:
     id: str
     created: float
     request: dict[str, Any] = field(default_factory=dict)
+    appears: float | None = None
 
     def __init_subclass__(cls) -> None:
         if cls.kind in Record.kinds:

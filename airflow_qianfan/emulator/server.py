@@ -44,6 +44,8 @@ class QianfanEmulator:
     :param session_token: token that clients must send with that key.
     :param read_only_keys: id and secret of further keys, which may only use actions that begin with Describe.
     :param api_key: key with which deployed services are called.
+    :param strict: refuse base models, train modes, scales and hyper-parameters that the documents' tables
+        exclude, so that a misspelt one shows in a test.
     :param state: file that keeps everything over a restart; without it all is forgotten.
     :param host: address to listen on. The administration is open to all who reach it.
     :param port: port to listen on; 0 for a free one.
@@ -61,6 +63,7 @@ class QianfanEmulator:
         session_token: str | None = None,
         read_only_keys: Mapping[str, str] | None = None,
         api_key: str = API_KEY,
+        strict: bool = False,
         state: str | Path | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -81,6 +84,7 @@ class QianfanEmulator:
             assumptions or Assumptions(),
             task_seconds,
             model_seconds,
+            strict=strict,
         )
         self._connections: Connections = {}
         self._server: uvicorn.Server | None = None
@@ -188,6 +192,15 @@ class QianfanEmulator:
             transport.abort()
 
     @property
+    def strict(self) -> bool:
+        """Whether models, modes and values that the documents' tables exclude are refused; can be set."""
+        return self._backend.strict
+
+    @strict.setter
+    def strict(self, value: bool) -> None:
+        self._backend.strict = value
+
+    @property
     def endpoint(self) -> str:
         """Base URL, without a slash at the end."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - not listening
@@ -241,8 +254,7 @@ class QianfanEmulator:
     def objects(self, kind: str) -> list[dict[str, Any]]:
         """Return all objects of a kind as the service shows them, each with its ``request``, oldest first.
 
-        :param kind: ``job``, ``task``, ``model_set``, ``model``, ``service``, ``compute_unit``,
-            ``batch_inference_task``, ``eval_task`` or ``eval_export``.
+        :param kind: one of :attr:`Record.kinds`, such as ``job``, ``task``, ``model_set`` or ``service``.
         :raises ValueError: if there is no such kind.
         """
         if kind not in Record.kinds:

@@ -175,6 +175,8 @@ class View:
         return record if record is not None and self._exists(record) else None
 
     def _exists(self, record: Record) -> bool:
+        if record.appears is not None and record.appears > self.now:
+            return False
         # Only then: a system clock that is set back must not hide anything.
         return not self.past or record.created <= self.now
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_qianfan.arguments import member, option
+from airflow_qianfan.exceptions import QianfanError
+from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.links import QianfanFineTuningTaskLink
 from airflow_qianfan.operators.base.create import QianfanCreateOperator
-from airflow_qianfan.operators.base.list import QianfanListOperator
+from airflow_qianfan.operators.base.list import QianfanListOperator, QianfanRowsOperator
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.operators.base.remove import QianfanDeleteOperator
 from airflow_qianfan.operators.base.stop import QianfanStopOperator
@@ -17,6 +19,7 @@ from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_qianfan.api.actions.finetuning import CreateFineTuningTask
     from airflow_qianfan.api.objects import RemoteObject
 
 JOB = "finetuning.FineTuningJob"
@@ -24,7 +27,37 @@ TASK = "finetuning.FineTuningTask"
 TASK_TRIGGER = "finetuning.QianfanFineTuningTaskTrigger"
 
 
-class _JobArguments(QianfanCreateOperator):
+class _ChecksTraining(QianfanCreateOperator):
+    """Compares its arguments with what Qianfan supports, before it creates anything."""
+
+    validate: Literal["warn", "error", "off"] = option(
+        "compare model, train mode, scale and hyper-parameters with what Qianfan says that it can train, "
+        "before anything is created: ``warn`` in the log, ``error`` to fail, or ``off``. Where Qianfan does "
+        "not say, the tables of its documents are compared with, and only warned of.",
+        default="warn",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.validate not in ("warn", "error", "off"):
+            raise ValueError(f"validate must be 'warn', 'error' or 'off', not {self.validate!r}")
+
+    def has_to_check(self, context: Context) -> bool:
+        """Return whether to check; what an earlier attempt has created is paid for already."""
+        return self.validate != "off" and not any(self.remembered_id(context, kind) for kind in self.kinds)
+
+    def check_training(self, model: str, train_mode: str, task: CreateFineTuningTask | None = None) -> None:
+        """Check what is to be trained.
+
+        :raises QianfanValidationError: it is not supported, and ``validate`` is ``error``.
+        """
+        from airflow_qianfan.operators.base.preflight import Training, check
+
+        scale, parameters = (task.parameter_scale, task.hyper_parameter_config) if task else (None, {})
+        check(Training(model, train_mode, scale, parameters), self.validate, self.qianfan_conn_id, self.log)
+
+
+class _JobArguments(_ChecksTraining):
     """The arguments that describe a job."""
 
     model: str = member("base model, such as ``ERNIE-Speed-8K``.")
@@ -41,7 +74,7 @@ class _JobArguments(QianfanCreateOperator):
     )
 
 
-class _TaskArguments(QianfanCreateOperator):
+class _TaskArguments(_ChecksTraining):
     """The arguments that describe a training. Objects may be given as JSON text too, as a template does."""
 
     hyper_parameter_config: Mapping[str, Any] | str = member(
@@ -75,6 +108,16 @@ class QianfanCreateFineTuningJobOperator(_JobArguments):
 
     action = "finetuning.CreateFineTuningJob"
     kind_path = JOB
+
+    def run_action(self, context: Context) -> dict[str, Any]:
+        """Create the job, and return its id.
+
+        :raises QianfanAmbiguousCreateError: nobody knows whether it was created.
+        """
+        request = self.make_request(name=self.name or "not known yet")
+        if self.has_to_check(context):
+            self.check_training(request.model, request.train_mode)
+        return super().run_action(context)
 
 
 class QianfanDescribeFineTuningJobsOperator(QianfanListOperator):
@@ -121,6 +164,28 @@ class QianfanCreateFineTuningTaskOperator(_TaskArguments, QianfanWaitingOperator
 
     fine_tuning_job_id: str = member("the job it belongs to, ``job-…``.", name="job_id")
     wait_for_completion: bool = option("wait until the training has ended.", default=False)
+
+    def submit(self, context: Context) -> dict[str, Any]:
+        """Create the training, and return its id."""
+        request = self.make_request()
+        if self.has_to_check(context) and (job := self._job()) is not None:
+            self.check_training(job.model, job.train_mode or "", request)
+        return super().submit(context)
+
+    def _job(self) -> Any:
+        """Return the job, whose model and mode the hyper-parameters depend on; None where it is not told."""
+        from airflow_qianfan.api.actions import load
+        from airflow_qianfan.operators.base.preflight import TIMEOUT
+
+        # A list begins with the marker's row.
+        request = load("finetuning.DescribeFineTuningJobs")(marker=self.fine_tuning_job_id, max_keys=1)
+        try:
+            hook = QianfanHook(self.qianfan_conn_id, timeout=TIMEOUT, max_retries=0)
+            rows = hook.call(request).rows
+        except QianfanError as error:
+            self.log.warning("The arguments of the training were not checked: %s.", error.what_happened())
+            return None
+        return next((row for row in rows if row.job_id == self.fine_tuning_job_id and row.model), None)
 
 
 class QianfanDescribeFineTuningTasksOperator(QianfanListOperator):
@@ -182,6 +247,20 @@ class QianfanDeleteFineTuningTaskOperator(QianfanDeleteOperator):
     fine_tuning_task_id: str = member("the task, ``task-…``.", name="task_id")
 
 
+class QianfanDescribeFineTuningSupportModelsOperator(QianfanRowsOperator):
+    """List which models can be trained, and how (DescribeFineTuningSupportModels).
+
+    Returns a list with ``model``, ``model_type``, ``base_model`` and ``train_modes`` of each; a train mode
+    has ``train_mode`` and ``parameter_scales``, a scale ``parameter_scale`` and ``hyper_parameters``, and
+    each of those ``key``, ``type``, ``check_type``, ``check_value`` and ``default``.
+
+    .. seealso::
+        https://ai.baidu.com/ai-doc/WENXINWORKSHOP/clwgbz367
+    """
+
+    action = "finetuning.DescribeFineTuningSupportModels"
+
+
 class QianfanFineTuningOperator(_TaskArguments, _JobArguments, QianfanWaitingOperator):
     """Train a model: create a job and a task in it, wait, and return the result.
 
@@ -230,7 +309,9 @@ class QianfanFineTuningOperator(_TaskArguments, _JobArguments, QianfanWaitingOpe
     def submit(self, context: Context) -> dict[str, Any]:
         """Create the job and the task, and return their ids."""
         # Refuses bad arguments of the task before the job is created.
-        self.make_request(job_id="not known yet")
+        request = self.make_request(job_id="not known yet")
+        if self.has_to_check(context):
+            self.check_training(self.model, self.train_mode, request)
         job = self.submission(
             context, self.job_kind, lambda origin: self.make_create(origin, self.job_action, self.job_kind)
         )

@@ -1,4 +1,4 @@
-"""Waits for a model version."""
+"""Wait for model versions, and for what is done to them."""
 
 from __future__ import annotations
 
@@ -12,4 +12,24 @@ class QianfanModelTrigger(QianfanTrigger):
     """
 
     kind_path = "model.Model"
+    id_name = "model_id"
+
+
+class QianfanModelCompTaskTrigger(QianfanTrigger):
+    """Polls a compression task until it has succeeded, failed or was stopped.
+
+    Takes ``model_comp_task_id``; else see :class:`airflow_qianfan.triggers.base.trigger.QianfanTrigger`.
+    """
+
+    kind_path = "model.ModelCompTask"
+    id_name = "model_comp_task_id"
+
+
+class QianfanModelExportTrigger(QianfanTrigger):
+    """Polls the latest export of a model version until it is Done, has failed or is missing for long.
+
+    Takes ``model_id``; else see :class:`airflow_qianfan.triggers.base.trigger.QianfanTrigger`.
+    """
+
+    kind_path = "model.ModelExport"
     id_name = "model_id"

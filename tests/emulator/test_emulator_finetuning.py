@@ -182,7 +182,7 @@ def test_results_of_a_done_task_look_like_recorded_ones(local):
 
 
 def test_text_to_image_task_has_no_metrics(local):
-    task_id = local.done_task(model="Stable-Diffusion-XL-Base-1.0")
+    task_id = local.done_task(model="Stable-Diffusion-XL")
     assert detail(local, task_id)["metrics"] == {}
 
 
@@ -394,7 +394,8 @@ def test_supported_models_are_an_array_in_the_shape_of_the_sdk(local):
         for mode in model["supportTrainMode"]:
             for scale in mode["supportParameterScale"]:
                 for parameter in scale["supportHyperParameterConfig"]:
-                    assert set(parameter) == {"key", "type", "checkType", "checkValue", "default"}
+                    names = {"key", "name", "description", "type", "checkType", "checkValue", "default"}
+                    assert set(parameter) == names
                     assert parameter["checkType"] in {"range", "choice", "mult_choice"}
 
 

@@ -40,6 +40,7 @@ REQUESTS: list[Any] = [
     finetuning.DescribeFineTuningTasks(job_id="job-1"),
     finetuning.StopFineTuningTask(task_id="task-1"),
     finetuning.DeleteFineTuningTask(task_id="task-1"),
+    finetuning.DescribeFineTuningSupportModels(),
     model.CreateCustomModelSet(model_set_name="bot", model_type="Text2Text"),
     model.DescribeModelSet(model_set_name="bot"),
     model.DescribeCustomModelSets(),
@@ -96,6 +97,22 @@ REQUESTS: list[Any] = [
     evaluation.DeleteEvalTask(task_id="ame-1"),
     evaluation.CreateEvalResultExportTask(eval_id="ame-1"),
     evaluation.DescribeEvalResultExportTask(task_id="amemt-1"),
+    model.CreateModelCompTask(name="small", source_model_id="amv-1", model_set_id="am-1", config={}),
+    model.DescribeModelCompTask(model_comp_task_id="amva-1"),
+    model.DescribeModelCompTasks(),
+    model.CancelModelCompTask(model_comp_task_id="amva-1"),
+    model.DeleteModelCompTask(model_comp_task_id="amva-1"),
+    model.CreateModelExportTask(model_id="amv-1"),
+    model.DescribeModelExportTask(model_id="amv-1"),
+    model.DescribeSystemModelSets(),
+    model.DescribeSystemModelSet(model_set_name="ERNIE Lite"),
+    model.DescribeSystemModel(model_id="amv-1"),
+    model.DescribeModelSystemAdvancedConf(
+        basic_model_name="HuggingFace",
+        model_format="HuggingFace.Transformers",
+        model_application_type="chat",
+    ),
+    model.DescribeModelCustomAdvancedConf(model_id="amv-1"),
 ]
 CREATES = [request for request in REQUESTS if request.action.startswith("Create")]
 OTHERS = [request for request in REQUESTS if is_repeatable(request.action)]

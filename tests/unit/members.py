@@ -21,6 +21,17 @@ CHAT = {
 SPEC = {"displayName": "mine", "fileName": "file-1"}
 TRAIN = {"model_set_id": "am-1", "source_type": "Train", "train_meta": {"taskId": "task-1"}}
 IMPORT = {"model_set_id": "am-1", "source_type": "Import", "import_meta": FILES}
+COMPRESSION = {
+    "name": "small",
+    "source_model_id": "amv-1",
+    "model_set_id": "am-1",
+    "config": {"strategy": "Quantization", "weight": "W4A16C16"},
+}
+CONF = {
+    "basic_model_name": "HuggingFace",
+    "model_format": "HuggingFace.Transformers",
+    "model_application_type": "chat",
+}
 
 
 def with_dataset(**members: Any) -> dict[str, Any]:

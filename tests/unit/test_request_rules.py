@@ -11,6 +11,8 @@ import service_requests
 from examples import request_classes
 from members import (
     CHAT,
+    COMPRESSION,
+    CONF,
     FILES,
     IMPORT,
     JOB,
@@ -35,13 +37,25 @@ from airflow_qianfan.api.actions.finetuning import (
     StopFineTuningTask,
 )
 from airflow_qianfan.api.actions.model import (
+    CancelModelCompTask,
     CreateCustomModel,
     CreateCustomModelSet,
+    CreateModelCompTask,
+    CreateModelExportTask,
     DeleteModel,
+    DeleteModelCompTask,
     DeleteModelSet,
     DescribeCustomModelSets,
     DescribeModel,
+    DescribeModelCompTask,
+    DescribeModelCompTasks,
+    DescribeModelCustomAdvancedConf,
+    DescribeModelExportTask,
     DescribeModelSet,
+    DescribeModelSystemAdvancedConf,
+    DescribeSystemModel,
+    DescribeSystemModelSet,
+    DescribeSystemModelSets,
 )
 from airflow_qianfan.api.messages import explain, shown
 from airflow_qianfan.exceptions import QianfanValidationError
@@ -181,6 +195,36 @@ VIOLATIONS: list[tuple[type, dict[str, Any], str]] = [
     (DeleteModelSet, {"model_set_id": ""}, "modelSetId"),
     *service_requests.VIOLATIONS,
     *batch_and_eval.VIOLATIONS,
+    *(
+        (CreateModelCompTask, without(COMPRESSION, name), member)
+        for name, member in [
+            ("name", "name"),
+            ("source_model_id", "sourceModelId"),
+            ("model_set_id", "modelSetId"),
+            ("config", "config"),
+        ]
+    ),
+    (CreateModelCompTask, {**COMPRESSION, "name": ""}, "name"),
+    (CreateModelCompTask, {**COMPRESSION, "config": "Sparsity"}, "config"),
+    (DescribeModelCompTask, {"model_comp_task_id": ""}, "modelCompTaskId"),
+    (DescribeModelCompTasks, {"max_keys": 101}, "maxKeys"),
+    (CancelModelCompTask, {}, "modelCompTaskId"),
+    (DeleteModelCompTask, {"model_comp_task_id": ""}, "modelCompTaskId"),
+    (CreateModelExportTask, {"model_id": ""}, "modelId"),
+    (DescribeModelExportTask, {}, "modelId"),
+    (DescribeSystemModelSets, {"max_keys": 0}, "maxKeys"),
+    (DescribeSystemModelSet, {}, "modelSetId"),
+    (DescribeSystemModelSet, {"model_set_id": "am-1", "model_set_name": "ERNIE Lite"}, "modelSetName"),
+    (DescribeSystemModel, {"model_id": ""}, "modelId"),
+    *(
+        (DescribeModelSystemAdvancedConf, without(CONF, name), member)
+        for name, member in [
+            ("basic_model_name", "basicModelName"),
+            ("model_format", "modelFormat"),
+            ("model_application_type", "modelApplicationType"),
+        ]
+    ),
+    (DescribeModelCustomAdvancedConf, {}, "modelId"),
 ]
 
 

@@ -12,6 +12,8 @@ import service_requests
 from examples import request_classes
 from members import (
     CHAT,
+    COMPRESSION,
+    CONF,
     FILES,
     IMPORT,
     JOB,
@@ -30,18 +32,31 @@ from airflow_qianfan.api.actions.finetuning import (
     DeleteFineTuningJob,
     DeleteFineTuningTask,
     DescribeFineTuningJobs,
+    DescribeFineTuningSupportModels,
     DescribeFineTuningTask,
     DescribeFineTuningTasks,
     StopFineTuningTask,
 )
 from airflow_qianfan.api.actions.model import (
+    CancelModelCompTask,
     CreateCustomModel,
     CreateCustomModelSet,
+    CreateModelCompTask,
+    CreateModelExportTask,
     DeleteModel,
+    DeleteModelCompTask,
     DeleteModelSet,
     DescribeCustomModelSets,
     DescribeModel,
+    DescribeModelCompTask,
+    DescribeModelCompTasks,
+    DescribeModelCustomAdvancedConf,
+    DescribeModelExportTask,
     DescribeModelSet,
+    DescribeModelSystemAdvancedConf,
+    DescribeSystemModel,
+    DescribeSystemModelSet,
+    DescribeSystemModelSets,
 )
 
 ACTIONS = {
@@ -54,6 +69,7 @@ ACTIONS = {
     DescribeFineTuningTask: "/v2/finetuning",
     StopFineTuningTask: "/v2/finetuning",
     DeleteFineTuningTask: "/v2/finetuning",
+    DescribeFineTuningSupportModels: "/v2/finetuning",
     CreateCustomModelSet: "/v2/model",
     DescribeCustomModelSets: "/v2/model",
     DescribeModelSet: "/v2/model",
@@ -63,6 +79,18 @@ ACTIONS = {
     DeleteModelSet: "/v2/model",
     **service_requests.ACTIONS,
     **batch_and_eval.ACTIONS,
+    CreateModelCompTask: "/v2/model",
+    DescribeModelCompTask: "/v2/model",
+    DescribeModelCompTasks: "/v2/model",
+    CancelModelCompTask: "/v2/model",
+    DeleteModelCompTask: "/v2/model",
+    CreateModelExportTask: "/v2/model",
+    DescribeModelExportTask: "/v2/model",
+    DescribeSystemModelSets: "/v2/model",
+    DescribeSystemModelSet: "/v2/model",
+    DescribeSystemModel: "/v2/model",
+    DescribeModelSystemAdvancedConf: "/v2/model",
+    DescribeModelCustomAdvancedConf: "/v2/model",
 }
 
 
@@ -281,6 +309,53 @@ BODIES: dict[str, tuple[type, dict[str, Any], dict[str, Any]]] = {
     "delete-model-set": (DeleteModelSet, {"model_set_id": "am-1"}, {"modelSetId": "am-1"}),
     **service_requests.BODIES,
     **batch_and_eval.BODIES,
+    "supported-models": (DescribeFineTuningSupportModels, {}, {}),
+    "compression": (
+        CreateModelCompTask,
+        {**COMPRESSION, "description": "run 42"},
+        {
+            "name": "small",
+            "description": "run 42",
+            "sourceModelId": "amv-1",
+            "modelSetId": "am-1",
+            "config": {"strategy": "Quantization", "weight": "W4A16C16"},
+        },
+    ),
+    "compression-task": (
+        DescribeModelCompTask,
+        {"model_comp_task_id": "amva-1"},
+        {"modelCompTaskId": "amva-1"},
+    ),
+    "compression-tasks": (
+        DescribeModelCompTasks,
+        {"source_model_id": "amv-1", "marker": "amva-1"},
+        {"sourceModelId": "amv-1", "marker": "amva-1"},
+    ),
+    "cancel-compression": (
+        CancelModelCompTask,
+        {"model_comp_task_id": "amva-1"},
+        {"modelCompTaskId": "amva-1"},
+    ),
+    "delete-compression": (
+        DeleteModelCompTask,
+        {"model_comp_task_id": "amva-1"},
+        {"modelCompTaskId": "amva-1"},
+    ),
+    "export": (CreateModelExportTask, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
+    "export-by-the-id-of-the-model": (DescribeModelExportTask, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
+    "preset-model-sets": (DescribeSystemModelSets, {"max_keys": 100}, {"maxKeys": 100}),
+    "preset-model-set": (DescribeSystemModelSet, {"model_set_name": "E"}, {"modelSetName": "E"}),
+    "preset-model": (DescribeSystemModel, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
+    "preset-settings": (
+        DescribeModelSystemAdvancedConf,
+        CONF,
+        {
+            "basicModelName": "HuggingFace",
+            "modelFormat": "HuggingFace.Transformers",
+            "modelApplicationType": "chat",
+        },
+    ),
+    "settings-of-a-model": (DescribeModelCustomAdvancedConf, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
 }
 
 

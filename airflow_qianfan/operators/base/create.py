@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from airflow_qianfan.operators.base.submission import Submission
 
 
+DESCRIPTION_LENGTH = 300
+"""Characters that a description with a mark has at most where the official page states no limit."""
+
+
 class QianfanCreateOperator(QianfanRequestOperator):
     """Creates an object, once for each run of the task, whatever crashes."""
 

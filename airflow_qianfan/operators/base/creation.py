@@ -8,7 +8,7 @@ from collections.abc import Collection
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_qianfan.exceptions import QianfanAmbiguousCreateError
+from airflow_qianfan.exceptions import QianfanAmbiguousCreateError, QianfanNotFoundError
 from airflow_qianfan.operators.base.origin import Origin
 
 if TYPE_CHECKING:
@@ -47,12 +47,15 @@ class Creation:
         self.owns_parent = owns_parent
         self.purpose = purpose
         self.result: Any = None
+        """The answer to the Create; None where there was none, or none was sent."""
 
     @property
     def what(self) -> str:
         """What it is, for a sentence."""
         if self.given_name is not None:
             return f"{self.kind.noun} {self.given_name}"
+        if self.kind.parent_name == self.kind.id_name:
+            return f"{self.kind.noun} {self.parent_id}"
         return f"{self.kind.noun} in {self.parent_id}" if self.parent_id else self.kind.noun
 
     @property
@@ -104,7 +107,7 @@ class Creation:
             return [begun] if begun else []
         if self._is_told_without_others:
             return []
-        return [row.object_id for row in self._candidates(self.parent_id)]
+        return [row.creation_id for row in self._candidates(self.parent_id)]
 
     @property
     def _is_told_without_others(self) -> bool:
@@ -130,7 +133,7 @@ class Creation:
             raise self._undecidable("nothing shows whether it was")
         if self.kind.recognised_by == "parent":
             return self._find_by_parent(before, parent_id)
-        new = [row for row in self._candidates(parent_id) if row.object_id not in (before or ())]
+        new = [row for row in self._candidates(parent_id) if row.creation_id not in (before or ())]
         if self.kind.recognised_by == "name":
             return [row.object_id for row in new if self._is_ours_by_name(row, before)]
         if self.kind.recognised_by == "mark":
@@ -249,7 +252,11 @@ class Creation:
         if kind.parent_view is not None and object_id == parent_id:
             kind = kind.parent_view
         found = self.hook.call(kind.describe(object_id))
-        return kind.view(found).state.phase if isinstance(found, RemoteObject) else Phase.SUCCEEDED
+        if not isinstance(found, RemoteObject):
+            return Phase.SUCCEEDED
+        if found.is_absent:
+            raise QianfanNotFoundError(f"there is no {found.label}")
+        return kind.view(found).state.phase
 
 
 def _is_usable(row: RemoteObject) -> bool:

@@ -21,6 +21,7 @@ from airflow_qianfan.exceptions import (
     QianfanTerminalStateError,
     QianfanWaitTimeoutError,
 )
+from airflow_qianfan.settings import setting
 from airflow_qianfan.triggers.base.plan import next_pause, within_budget
 from airflow_qianfan.triggers.base.progress import ProgressLog
 
@@ -195,6 +196,8 @@ class PollState:
         self.target.parent_id = found.parent_id or self.target.parent_id
         if found.console_url:
             self.console_url = self._to_console(found.console_url)
+        if found.is_absent:
+            return self._record_absent(found, now)
         self._progress.update(found, now, self.console_url)
         if found.waits_for_person:
             return self._manual_event(found)
@@ -206,6 +209,16 @@ class PollState:
             message = f"{found.label} waits for a person: it is {found.status}"
             return {"status": "manual", "message": message, "state": found.status, "output": output}
         return None
+
+    def _record_absent(self, found: RemoteObject, now: float) -> dict[str, Any] | None:
+        # What was created a moment ago may be missing from an eventually consistent read.
+        patience = max(setting("settle_seconds"), MAX_REFUSED * self.settings.poll_interval)
+        if now - self.settings.started < patience:
+            self._log.info("There is no %s yet.", found.label)
+            return None
+        message = f"there is no {found.label}: it was never created, or has failed"
+        output = {**found.output(), "console_url": self.console_url}
+        return {"status": "failed", "message": message, "state": None, "output": output}
 
     def _plan(self, progress: float | None, now: float) -> float:
         speed = 0.0

@@ -18,11 +18,16 @@ from airflow_qianfan.operators.model import (
 CREATIONS = pytest.mark.parametrize(
     ("action", "operator", "arguments"),
     [
-        ("CreateFineTuningJob", QianfanCreateFineTuningJobOperator, JOB),
+        ("CreateFineTuningJob", QianfanCreateFineTuningJobOperator, {**JOB, "validate": "off"}),
         (
             "CreateFineTuningTask",
             QianfanCreateFineTuningTaskOperator,
-            {"fine_tuning_job_id": "job", "hyper_parameter_config": HYPER, "dataset_config": DATASET},
+            {
+                "fine_tuning_job_id": "job",
+                "hyper_parameter_config": HYPER,
+                "dataset_config": DATASET,
+                "validate": "off",
+            },
         ),
         ("CreateCustomModelSet", QianfanCreateCustomModelSetOperator, {"model_set_name": "new"}),
         (

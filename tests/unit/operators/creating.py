@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -23,6 +24,8 @@ from airflow_qianfan.operators.finetuning import (
 from airflow_qianfan.operators.model import (
     QianfanCreateCustomModelOperator,
     QianfanCreateCustomModelSetOperator,
+    QianfanCreateModelCompTaskOperator,
+    QianfanCreateModelExportTaskOperator,
 )
 from airflow_qianfan.operators.service import QianfanCreateServiceOperator
 
@@ -70,7 +73,7 @@ class Store:
 
 
 def call(route: str, action: str, **body: Any) -> Any:
-    return QianfanHook().call_action(route, action, body, repeatable=True)["result"]
+    return QianfanHook().call_action(route, action, body, repeatable=True).get("result")
 
 
 def new_job(name: str = "mine") -> str:
@@ -98,6 +101,12 @@ def new_version() -> dict[str, str]:
     return {"model_set_id": model_set_id, "model_id": new_model(model_set_id)}
 
 
+def ready_model() -> str:
+    model_id = new_model(new_model_set("of a source"))
+    time.sleep(HOUR)
+    return model_id
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of object: its operator, how it is created and deleted, and what it needs to be there."""
@@ -122,7 +131,8 @@ KINDS = {
     ),
     "task": Kind(
         QianfanCreateFineTuningTaskOperator,
-        TRAINING,
+        # The tests count lists of jobs.
+        {**TRAINING, "validate": "off"},
         "CreateFineTuningTask",
         "fine_tuning_task_id",
         "qianfan_task",
@@ -155,6 +165,15 @@ KINDS = {
         (SV, "DeactivateService", "serviceId"),
         ("model_id", new_version),
     ),
+    "compression": Kind(
+        QianfanCreateModelCompTaskOperator,
+        {"config": {"strategy": "Sparsity"}},
+        "CreateModelCompTask",
+        "model_comp_task_id",
+        "qianfan_model_comp_task",
+        (MD, "DeleteModelCompTask", "modelCompTaskId"),
+        ("source_model_id", ready_model),
+    ),
 }
 PURCHASE = Kind(
     QianfanPurchaseComputeUnitOperator,
@@ -174,6 +193,18 @@ WHOLE_TRAINING = Kind(
 )
 
 
+EXPORT = Kind(
+    QianfanCreateModelExportTaskOperator,
+    {},
+    "CreateModelExportTask",
+    "export_id",
+    "qianfan_model_export",
+    (MD, "DeleteModel", "modelId"),
+    ("model_id", ready_model),
+)
+"""An export has an id of its own, but is read by that of its version: what is remembered is the latter."""
+
+
 class Work:
     """One run of a task that creates something, in as many attempts as a test wants."""
 
@@ -189,6 +220,9 @@ class Work:
             if isinstance(made, dict):
                 # Only a version that is ready can be deployed.
                 emulator.advance(HOUR)
+            if name == "source_model_id":
+                source = call(MD, "DescribeModel", modelId=made)
+                self.arguments["model_set_id"] = source["modelSetId"]
         self.before = len(self.created())
         self.xcoms: dict[str, Any] = {}
 
@@ -231,6 +265,8 @@ class Work:
             "model_set": "modelSetId",
             "service": "serviceId",
             "compute_unit": "instanceId",
+            "model_comp_task": "modelCompTaskId",
+            "model_export": "exportId",
         }
         member = ids[self.kind.key.removeprefix("qianfan_")]
         return [

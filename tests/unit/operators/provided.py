@@ -19,7 +19,7 @@ def classes(room: str, ending: str) -> list[type[Any]]:
         value
         for name in modules(room)
         for value in vars(import_module(name)).values()
-        if isinstance(value, type) and value.__module__ == name
+        if isinstance(value, type) and f"{value.__module__}.".startswith(f"{name}.")
         if value.__name__.startswith("Qianfan") and value.__name__.endswith(ending)
     ]
 

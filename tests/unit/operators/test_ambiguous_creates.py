@@ -57,6 +57,7 @@ def test_no_other_is_sent_where_nobody_can_tell_and_the_retry_looks_again(work):
         "job": "DescribeFineTuningJobs",
         "task": "DescribeFineTuningTasks",
         "service": "DescribeServices",
+        "model_comp_task": "DescribeModelCompTasks",
     }
     describe = describes.get(work.kind.key.removeprefix("qianfan_"), "DescribeModelSet")
     work.store.on_set = lambda: work.emulator.fail_next(describe, kind="server_error", count=None)

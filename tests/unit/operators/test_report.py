@@ -77,6 +77,7 @@ def test_each_line_is_short_enough_to_be_read_at_once(work, task_log):
         work.attempt()
     errors = [line for line in task_log().splitlines() if line.startswith("ERROR")]
     assert len(errors) == 3
+    # The last names all that the request is about.
     assert max(map(len, errors)) < 220
 
 

@@ -71,7 +71,7 @@ class Remote:
     def row(self) -> dict[str, Any]:
         """Return it as a list shows it."""
         members = {self.kind.id_member: self.object_id, self.kind.state_member: self.word}
-        if self.kind.parent_member:
+        if self.kind.parent_member not in ("", self.kind.id_member):
             members[self.kind.parent_member] = self.parent_id
         fields = self.kind.model_fields
         row = {fields[name].alias or name: value for name, value in members.items()} | self.members

@@ -10,6 +10,13 @@ from airflow_qianfan.api.actions.finetuning.job import (
     FineTuningJob,
     FineTuningJobPage,
 )
+from airflow_qianfan.api.actions.finetuning.support import (
+    DescribeFineTuningSupportModels,
+    HyperParameter,
+    SupportedMode,
+    SupportedModel,
+    SupportedScale,
+)
 from airflow_qianfan.api.actions.finetuning.task import (
     Checkpoint,
     CreateFineTuningTask,
@@ -35,11 +42,16 @@ __all__ = [
     "DeleteFineTuningJob",
     "DeleteFineTuningTask",
     "DescribeFineTuningJobs",
+    "DescribeFineTuningSupportModels",
     "DescribeFineTuningTask",
     "DescribeFineTuningTasks",
     "FineTuningJob",
     "FineTuningJobPage",
     "FineTuningTask",
     "FineTuningTaskPage",
+    "HyperParameter",
     "StopFineTuningTask",
+    "SupportedMode",
+    "SupportedModel",
+    "SupportedScale",
 ]

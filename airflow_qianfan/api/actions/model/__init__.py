@@ -1,0 +1,93 @@
+"""Actions of route ``/v2/model``: model sets (模型), their versions (模型版本), compression, export."""
+
+from __future__ import annotations
+
+from airflow_qianfan.api.actions.model.compression import (
+    CancelModelCompTask,
+    CreateModelCompTask,
+    CreateModelCompTaskResult,
+    DeleteModelCompTask,
+    DescribeModelCompTask,
+    DescribeModelCompTasks,
+    ModelCompTask,
+    ModelCompTaskPage,
+)
+from airflow_qianfan.api.actions.model.export import (
+    CreateModelExportTask,
+    CreateModelExportTaskResult,
+    DescribeModelExportTask,
+    ModelExport,
+)
+from airflow_qianfan.api.actions.model.model_set import (
+    CreateCustomModelSet,
+    CreateCustomModelSetResult,
+    DeleteModelSet,
+    DescribeCustomModelSets,
+    DescribeModelSet,
+    ModelSet,
+    ModelSetPage,
+)
+from airflow_qianfan.api.actions.model.preset import (
+    AdvancedConf,
+    DescribeModelCustomAdvancedConf,
+    DescribeModelSystemAdvancedConf,
+    DescribeSystemModel,
+    DescribeSystemModelSet,
+    DescribeSystemModelSets,
+    SystemModel,
+    SystemModelSet,
+    SystemModelSetPage,
+)
+from airflow_qianfan.api.actions.model.version import (
+    AdvancedSettings,
+    ChatConf,
+    CreateCustomModel,
+    CreateCustomModelResult,
+    CustomSpec,
+    DeleteModel,
+    DescribeModel,
+    ImportMeta,
+    Model,
+    TrainMeta,
+)
+
+__all__ = [
+    "AdvancedConf",
+    "AdvancedSettings",
+    "CancelModelCompTask",
+    "ChatConf",
+    "CreateCustomModel",
+    "CreateCustomModelResult",
+    "CreateCustomModelSet",
+    "CreateCustomModelSetResult",
+    "CreateModelCompTask",
+    "CreateModelCompTaskResult",
+    "CreateModelExportTask",
+    "CreateModelExportTaskResult",
+    "CustomSpec",
+    "DeleteModel",
+    "DeleteModelCompTask",
+    "DeleteModelSet",
+    "DescribeCustomModelSets",
+    "DescribeModel",
+    "DescribeModelCompTask",
+    "DescribeModelCompTasks",
+    "DescribeModelCustomAdvancedConf",
+    "DescribeModelExportTask",
+    "DescribeModelSet",
+    "DescribeModelSystemAdvancedConf",
+    "DescribeSystemModel",
+    "DescribeSystemModelSet",
+    "DescribeSystemModelSets",
+    "ImportMeta",
+    "Model",
+    "ModelCompTask",
+    "ModelCompTaskPage",
+    "ModelExport",
+    "ModelSet",
+    "ModelSetPage",
+    "SystemModel",
+    "SystemModelSet",
+    "SystemModelSetPage",
+    "TrainMeta",
+]

@@ -1,0 +1,105 @@
+"""Operators of export: one for each Action, and one that does the whole step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_qianfan.arguments import member, option
+from airflow_qianfan.links import QianfanModelLink
+from airflow_qianfan.operators.base.operator import QianfanRequestOperator
+from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_qianfan.operators.base.creation import Creation
+    from airflow_qianfan.operators.base.submission import Submission
+
+
+class _ExportArguments(QianfanWaitingOperator):
+    """What both operators that export have in common."""
+
+    kind_path = "model.ModelExport"
+    trigger_path = "model.QianfanModelExportTrigger"
+    operator_extra_links = (QianfanModelLink(),)
+
+    model_id: str = member("the version, ``amv-…``.")
+
+    def submit_main(self, context: Context, submission: Submission) -> dict[str, Any]:
+        """Create the export, and make its id an XCom at once."""
+        output = super().submit_main(context, submission)
+        if output["export_id"]:
+            ti: Any = context["ti"]
+            ti.xcom_push(key="export_id", value=output["export_id"])
+        return output
+
+    def created_output(self, creation: Creation, created_id: str) -> dict[str, Any]:
+        """Return the id of the export and that of its version."""
+        return {**super().created_output(creation, created_id), "export_id": self._export_id(creation)}
+
+    def _export_id(self, creation: Creation) -> str | None:
+        if creation.result is not None:
+            found: str = creation.result.export_id
+            return found
+        if self.wait_for_completion:
+            # The first poll tells it.
+            return None
+        return self.hook.call(creation.kind.describe(self.model_id)).export_id or None
+
+
+class QianfanCreateModelExportTaskOperator(_ExportArguments):
+    """Export a model version (CreateModelExportTask). Returns ``model_id`` and ``export_id``.
+
+    With ``wait_for_completion`` it waits, and returns what
+    :class:`airflow_qianfan.sensors.model.QianfanModelExportSensor` does.
+
+    .. seealso::
+        https://ai.baidu.com/ai-doc/WENXINWORKSHOP/Qlw02q2x4
+    """
+
+    action = "model.CreateModelExportTask"
+
+    wait_for_completion: bool = option("wait until the export has ended.", default=False)
+
+
+class QianfanModelExportOperator(_ExportArguments):
+    """Export a model version: create the export, wait, and return a link to its file.
+
+    Returns ``download_url`` with ``model_id``, ``export_id``, ``has_record``, ``status``, ``status_text``
+    (the service's own word), ``file_name``, ``file_type``, ``file_size``, ``md5`` and ``console_url``;
+    without ``wait_for_completion`` only ``model_id`` and ``export_id``. Who has the link needs no
+    credentials, and how long it lives is not documented; :class:`QianfanDescribeModelExportTaskOperator`
+    returns a fresh one.
+
+    .. seealso::
+        https://ai.baidu.com/ai-doc/WENXINWORKSHOP/Qlw02q2x4
+    """
+
+    action = "model.CreateModelExportTask"
+    custom_operator_name = "Export model version"
+
+    def finished(self, context: Context, output: dict[str, Any]) -> dict[str, Any]:
+        """Return the result with the link; events of triggers do not hold it, since they are logged."""
+        found = self.hook.call(self.kind.describe(self.model_id))
+        return {**output, "download_url": getattr(found, "download_url", None)}
+
+
+class QianfanDescribeModelExportTaskOperator(QianfanRequestOperator):
+    """Describe the latest export of a model version (DescribeModelExportTask), in whatever state it is.
+
+    Returns ``model_id``, ``export_id``, ``has_record`` (False where there is none, or it has failed),
+    ``status``, ``status_text`` (the service's own word), ``file_name``, ``file_type``, ``file_size``,
+    ``md5``, ``console_url`` and ``download_url``, which needs no credentials. The connection's key needs a
+    policy for writing.
+
+    .. seealso::
+        https://cloud.baidu.com/doc/qianfan-api/s/wmniloeoc
+    """
+
+    action = "model.DescribeModelExportTask"
+
+    model_id: str = member("the version, ``amv-…``.")
+
+    def output_of(self, result: Any) -> dict[str, Any]:
+        """Return what a DAG works with of a result."""
+        return {**super().output_of(result), "download_url": result.download_url}
