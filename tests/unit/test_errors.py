@@ -278,6 +278,8 @@ HOPELESS = {
     "QianfanRequestError",
     "QianfanNotFoundError",
     "QianfanAlreadyExistsError",
+    "QianfanMetricsRejectedError",
+    "QianfanPersonNeededError",
     "QianfanPollRefusedError",
     "QianfanTerminalStateError",
     "QianfanExecutionTimeoutError",

@@ -201,7 +201,8 @@ class Creation:
         return getattr(row, self.kind.name_member, None) == self.origin.name
 
     def _find_marked(self, new: list[RemoteObject], before: Collection[str] | None) -> list[str]:
-        marked, unmarked = [], []
+        marked: list[str] = []
+        unmarked: list[str] = []
         likely = (row for row in new if row.may_come_from(self.request))
         # Without a list that shows the marks each has to be described.
         limit = MAX_DESCRIBED if before is None and self.kind.is_listed_by_id_only else None
@@ -214,15 +215,23 @@ class Creation:
                 continue
             if self._is_marked(found):
                 marked.append(row.object_id)
-            elif (
-                before is not None
-                and not self.kind.is_told_by_mark_alone
-                and self.request.description.startswith(found.description or "")
-            ):
-                # The service has left out the description, or cut its end, where the mark was: then only the
-                # time at which the object appeared is left.
+            elif self._may_lack_its_mark(found, before):
                 unmarked.append(row.object_id)
+        if unmarked and not marked and self.kind.is_told_by_mark_alone:
+            raise QianfanAmbiguousCreateError(
+                f"{' or '.join(unmarked)} has the name {self.given_name!r} and no mark of anybody, so it may "
+                "be the one that this task created; if it is not, give another name"
+            )
         return marked or unmarked
+
+    def _may_lack_its_mark(self, row: Any, before: Collection[str] | None) -> bool:
+        """Return whether the service may have left out our description, or cut its end with the mark."""
+        if not self.request.description.startswith(row.description or ""):
+            return False
+        if not self.kind.is_told_by_mark_alone:
+            # Then only the time at which the object appeared is left.
+            return before is not None
+        return self.given_name is not None and getattr(row, self.kind.name_member, None) == self.given_name
 
     def _find_new(self, new: list[RemoteObject], before: Collection[str] | None) -> list[str]:
         from airflow_qianfan.api.objects import Phase

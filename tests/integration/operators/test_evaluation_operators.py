@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from datetime import timedelta
 
@@ -389,21 +390,19 @@ def test_lost_answer_of_an_export_is_told_and_not_sent_again(emulator, run_task)
 
 # The gate
 
+NUMBERS = itertools.count()
+
 
 def gated(evaluation, **arguments):
     """Return a DAG: evaluate, gate, publish, tell; and a task that is not behind the gate."""
-    with DAG(f"gated_{len(str(arguments))}_{hash(str(arguments)) % 10**6}", schedule=None) as dag:
-        gate = QianfanMetricsGate(task_id="gate", **arguments)
-        publish, tell = (
-            EmptyOperator(task_id="publish"),
-            EmptyOperator(task_id="tell", trigger_rule="all_done"),
-        )
-        gate >> publish >> tell
-        EmptyOperator(task_id="other")
+    with DAG(f"gated_{next(NUMBERS)}", schedule=None) as dag:
         if evaluation:
             evaluate = QianfanEvaluationOperator(task_id="evaluate", **EVALUATION, poll_interval=0.05)
-            gate.metrics = evaluate.output["metrics"]
-            evaluate >> gate
+            arguments["metrics"] = evaluate.output["metrics"]
+        gate = QianfanMetricsGate(task_id="gate", **arguments)
+        tell = EmptyOperator(task_id="tell", trigger_rule="all_done")
+        gate >> EmptyOperator(task_id="publish") >> tell
+        EmptyOperator(task_id="other")
     return dag
 
 

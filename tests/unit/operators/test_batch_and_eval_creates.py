@@ -187,6 +187,29 @@ def test_what_somebody_else_creates_meanwhile_is_never_adopted(work, monkeypatch
     assert created not in theirs
 
 
+def test_one_of_the_same_name_without_a_mark_may_be_ours_so_no_other_is_sent(work):
+    """The service may leave out descriptions, or cut their ends."""
+    is_batch = work.kind.create == "CreateBatchInferenceTask"
+    name = "name" if is_batch else "task_name"
+    theirs = NEW[work.kind.create](**{"name" if is_batch else "taskName": "shared"})
+    work.before = len(work.created())
+    work.emulator.fail_next(work.kind.create, kind="server_error")
+    with pytest.raises(QianfanAmbiguousCreateError, match=f"{theirs} has the name 'shared' and no mark"):
+        work.attempt(**{name: "shared"})
+    assert work.sent() == 1
+    # Another name is another object, and cannot be that one.
+    assert work.attempt(2, **{name: "ours alone"}) == work.ours()[0]
+
+
+def test_those_of_earlier_runs_with_the_same_name_have_marks_of_their_own(work):
+    name = "name" if work.kind.create == "CreateBatchInferenceTask" else "task_name"
+    first = work.attempt(**{name: "shared"})
+    work.emulator.advance(2 * HOUR)
+    work.emulator.fail_next(work.kind.create, kind="server_error")
+    second = work.attempt(2, generation=7, **{name: "shared"})
+    assert work.ours() == [first, second]
+
+
 def test_no_other_is_sent_where_nobody_can_tell(work):
     work.emulator.fail_next(work.kind.create, kind="lost_answer")
     work.emulator.fail_next(LISTS[work.kind.create], kind="server_error", count=None)
