@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from waiting import KINDS, SENSORS, STATEFUL, TRIGGERS
+from waiting import KINDS, ROOTS, SENSORS, STATEFUL, TRIGGERS
 
 from airflow_qianfan.api.objects import Phase, State, States
 from airflow_qianfan.triggers.base.polling import PollSettings, PollState, Target
