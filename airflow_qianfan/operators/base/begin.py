@@ -69,7 +69,7 @@ def begin_once(
             if not isinstance(error, _REFUSALS) or (found := read()).status in idle:
                 raise
         else:
-            log.info("%s: begun.", target.label.capitalize())
+            log.info("Begun: %s.", target.label)
             if found.state.is_final:
                 # The end of an earlier try must not be taken for that of this one.
                 _read_until(read, functools.partial(_differs, found.status))
