@@ -53,6 +53,9 @@ class _ChecksTraining(QianfanCreateOperator):
         """
         from airflow_qianfan.operators.base.preflight import Training, check
 
+        if task is not None and task.model_config_:
+            # What a model of one's own may be trained with is not told.
+            return
         scale, parameters = (task.parameter_scale, task.hyper_parameter_config) if task else (None, {})
         check(Training(model, train_mode, scale, parameters), self.validate, self.qianfan_conn_id, self.log)
 

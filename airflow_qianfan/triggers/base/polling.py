@@ -157,7 +157,9 @@ class PollState:
     """
 
     __slots__ = (
+        "_absent",
         "_asked",
+        "_begun",
         "_delay",
         "_failures",
         "_has_answered",
@@ -180,7 +182,8 @@ class PollState:
         self._to_console = to_console
         self._log = log
         self._progress = ProgressLog(log, settings.started)
-        self._failures = self._refused = 0
+        self._failures = self._refused = self._absent = 0
+        self._begun = time.time()
         self._has_answered = False
         self._delay = settings.poll_interval
         self._asked = 0.0
@@ -198,6 +201,7 @@ class PollState:
             self.console_url = self._to_console(found.console_url)
         if found.is_absent:
             return self._record_absent(found, now)
+        self._absent = 0
         self._progress.update(found, now, self.console_url)
         if found.waits_for_person:
             return self._manual_event(found)
@@ -211,9 +215,13 @@ class PollState:
         return None
 
     def _record_absent(self, found: RemoteObject, now: float) -> dict[str, Any] | None:
-        # What was created a moment ago may be missing from an eventually consistent read.
+        # What was created a moment ago may be missing from an eventually consistent read. Where each poll is
+        # a process of its own, only the time tells.
+        self._absent += 1
+        started = self.settings.started
         patience = max(setting("settle_seconds"), MAX_REFUSED * self.settings.poll_interval)
-        if now - self.settings.started < patience:
+        is_missing_for_long = self._absent > MAX_REFUSED and now - started >= patience
+        if not is_missing_for_long and self._begun - started < patience:
             self._log.info("There is no %s yet.", found.label)
             return None
         message = f"there is no {found.label}: it was never created, or has failed"

@@ -288,6 +288,11 @@ def test_a_task_whose_job_is_not_told_is_not_checked(emulator, warnings, kind):
     assert len(created(emulator)) == 2
 
 
+def test_a_model_of_ones_own_is_not_checked(emulator):
+    work(emulator, validate="error", model="mine", model_config={"a": 1}, **TYPO).run()
+    assert asked(emulator) == 0
+
+
 def test_only_the_three_words_are_accepted():
     with pytest.raises(ValueError, match="validate must be 'warn', 'error' or 'off', not 'maybe'"):
         QianfanCreateFineTuningJobOperator(task_id="it", **JOB, validate="maybe")
