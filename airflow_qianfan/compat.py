@@ -82,8 +82,10 @@ __all__ = [
     "mask_secret",
     "skip_tasks",
     "smaller_guarantee",
+    "stats",
     "store_dag",
     "task_state_store",
+    "task_traces",
 ]
 
 
@@ -200,6 +202,33 @@ async def aget_task_state(ti: Any) -> str | None:
         raise LookupError("Airflow does not know the task")
     state: str | None = states[0]
     return state
+
+
+def stats() -> Any:
+    """Return what takes metrics, with ``incr``, ``gauge`` and ``timing``; None where ``[metrics]`` is off."""
+    backends = ("statsd_on", "statsd_datadog_enabled", "otel_on")
+    if not any(conf.getboolean("metrics", backend, fallback=False) for backend in backends):
+        return None
+    try:
+        # A triggerer sets up a copy of Airflow's own; this sets up that of the SDK where nobody has.
+        import airflow.sdk.serde  # noqa: F401
+        from airflow.sdk.observability import stats as found
+    except ImportError:  # 3.1
+        from airflow.stats import Stats
+
+        return Stats
+    return found if hasattr(found, "incr") else found.Stats  # 3.2
+
+
+def task_traces() -> Any:
+    """Return OpenTelemetry's ``trace`` where Airflow traces tasks, which is from 3.2 on; None elsewhere."""
+    if not conf.getboolean("traces", "otel_on", fallback=False):
+        return None
+    try:
+        from airflow.sdk.observability import trace
+    except ImportError:  # 3.1
+        return None
+    return trace
 
 
 def store_dag(dag: DAG, bundle_name: str) -> None:

@@ -18,7 +18,7 @@ except ImportError:  # 3.1
     from airflow.serialization.serde import deserialize, serialize
     from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
 
-__all__ = ["AIRFLOW", "DagSerialization", "deserialize", "needs", "serialize"]
+__all__ = ["AIRFLOW", "DagSerialization", "deserialize", "needs", "serialize", "set_up_stats"]
 
 
 def needs(major: int, minor: int, why: str) -> pytest.MarkDecorator:
@@ -27,3 +27,24 @@ def needs(major: int, minor: int, why: str) -> pytest.MarkDecorator:
     :param why: what this version of Airflow lacks.
     """
     return pytest.mark.skipif((major, minor) > AIRFLOW, reason=f"Airflow before {major}.{minor}: {why}")
+
+
+def set_up_stats() -> None:
+    """Let Airflow read ``[metrics]`` of its configuration anew, as it does when a process begins."""
+    try:
+        from airflow.sdk.observability import stats
+        from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
+    except ImportError:  # 3.1
+        from airflow.configuration import conf
+        from airflow.metrics.base_stats_logger import NoStatsLogger
+        from airflow.metrics.statsd_logger import get_statsd_logger
+        from airflow.stats import Stats
+
+        is_on = conf.getboolean("metrics", "statsd_on")
+        type(Stats).factory = get_statsd_logger if is_on else NoStatsLogger
+        type(Stats).instance = None
+        return
+    if AIRFLOW < (3, 3):
+        stats.Stats.initialize(factory=get_stats_factory(stats.Stats))
+    else:
+        stats.initialize(factory=get_stats_factory(), export_legacy_names=True)

@@ -8,7 +8,8 @@ import math
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -17,8 +18,10 @@ from pydantic import ValidationError
 from airflow_qianfan.api.actions.base import Action
 from airflow_qianfan.api.config import QianfanConfig
 from airflow_qianfan.api.errors import clean, find_error, request_id, subject_of
+from airflow_qianfan.api.observer import Observer
 from airflow_qianfan.api.retry import RetryPolicy
 from airflow_qianfan.exceptions import (
+    QianfanAmbiguousCreateError,
     QianfanConnectionError,
     QianfanError,
     QianfanResponseError,
@@ -46,7 +49,7 @@ _NOT_SENT = (
 
 
 class ApiCall:
-    """One call of an Action, through all its attempts.
+    """One call of an Action, through all its attempts; a context from the first to the last of them.
 
     :param config: settings of the client.
     :param route: such as ``/v2/finetuning``.
@@ -54,6 +57,7 @@ class ApiCall:
     :param body: its JSON body.
     :param repeatable: whether it may be sent again when nobody knows whether it took effect; None lets
         :func:`airflow_qianfan.api.retry.is_repeatable` decide.
+    :param observer: is told how it goes.
     :raises QianfanValidationError: the request cannot be sent.
     """
 
@@ -64,6 +68,7 @@ class ApiCall:
         action: str,
         body: Mapping[str, Any],
         repeatable: bool | None = None,
+        observer: Observer | None = None,
     ) -> None:
         if not route.startswith("/") or route.startswith("//"):
             raise QianfanValidationError(
@@ -87,15 +92,30 @@ class ApiCall:
             ) from None
         self.action = action
         self.timeout = config.timeout
-        self.retry = RetryPolicy(action, repeatable, config.max_retries)
+        self.retry = RetryPolicy(action, repeatable, config.max_retries, observer)
         self._config = config
         self._body = body
+        self._observer = observer
+        self._request_id: str | None = None
         self.http_request: dict[str, Any] = {
             "method": "POST",
             "url": url,
             "content": content,
             "headers": {"Content-Type": "application/json"},
         }
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._observer is None or not (error is None or isinstance(error, QianfanError)):
+            return
+        last = error.__cause__ if isinstance(error, QianfanAmbiguousCreateError) else error
+        found = self._request_id if error is None else getattr(last, "request_id", None)
+        self._observer.call_ended(self.action, time.monotonic() - self._began, error, found)
 
     def transport_error(self, error: Exception) -> QianfanError:
         """Return what a failure of the HTTP client means."""
@@ -151,8 +171,9 @@ class ApiCall:
                     request_id=request_id(response, {}, secrets),
                 )
             )
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s answered, request id %s", self.action, request_id(response, answer, secrets))
+        if self._observer is not None or log.isEnabledFor(logging.DEBUG):
+            self._request_id = request_id(response, answer, secrets)
+            log.debug("%s answered, request id %s", self.action, self._request_id)
         whole: dict[str, Any] = answer
         return whole
 

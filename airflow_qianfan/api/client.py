@@ -20,6 +20,7 @@ from airflow_qianfan.api.actions.base import Action, Page
 from airflow_qianfan.api.call import TRANSPORT_ERRORS, AnswerBody, ApiCall
 from airflow_qianfan.api.config import QianfanConfig
 from airflow_qianfan.api.errors import clean
+from airflow_qianfan.api.observer import Observer
 from airflow_qianfan.api.paging import Pages
 from airflow_qianfan.api.rate_limiter import RateLimiter
 from airflow_qianfan.api.signing import BceV1Auth
@@ -36,9 +37,11 @@ class QianfanClient:
     """Calls Actions and waits for the answer.
 
     :param config: where the service is and who calls it.
+    :param observer: is told how the calls go.
     """
 
-    def __init__(self, config: QianfanConfig) -> None:
+    def __init__(self, config: QianfanConfig, *, observer: Observer | None = None) -> None:
+        self._observer = observer
         self._rate_limiter = RateLimiter(config.max_qps)
         self._config = config
         self._http = open_http(httpx.Client, config)
@@ -50,8 +53,9 @@ class QianfanClient:
         :raises QianfanConnectionError: no answer came.
         :raises QianfanAmbiguousCreateError: an Action that must not be repeated may have taken effect.
         """
-        call = ApiCall(self._config, request.route, request.action, request.body())
-        return call.typed_result(request, self._send(call))
+        body, observer = request.body(), self._observer
+        with ApiCall(self._config, request.route, request.action, body, observer=observer) as call:
+            return call.typed_result(request, self._send(call))
 
     def call_action(
         self,
@@ -70,7 +74,8 @@ class QianfanClient:
             :func:`airflow_qianfan.api.retry.is_repeatable` decide, by the verb of its name.
         :raises QianfanError: as :meth:`call`.
         """
-        return self._send(ApiCall(self._config, route, action, body or {}, repeatable))
+        with ApiCall(self._config, route, action, body or {}, repeatable, self._observer) as call:
+            return self._send(call)
 
     def iterate(self, request: Action[Page]) -> Iterator[Any]:
         """Yield the rows of a list, page after page, each row once.
@@ -126,9 +131,17 @@ class AsyncQianfanClient:
 
     :param config: where the service is and who calls it.
     :param max_connections: TCP connections at most, which are kept open; None leaves it to httpx.
+    :param observer: is told how the calls go.
     """
 
-    def __init__(self, config: QianfanConfig, *, max_connections: int | None = None) -> None:
+    def __init__(
+        self,
+        config: QianfanConfig,
+        *,
+        max_connections: int | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self._observer = observer
         self._rate_limiter = RateLimiter(config.max_qps)
         self._config = config
         options: dict[str, Any] = {} if max_connections is None else {"limits": _limits(max_connections)}
@@ -136,8 +149,9 @@ class AsyncQianfanClient:
 
     async def call(self, request: Action[ResultT]) -> ResultT:
         """Send a request and return its typed result; see :meth:`QianfanClient.call`."""
-        call = ApiCall(self._config, request.route, request.action, request.body())
-        return call.typed_result(request, await self._send(call))
+        body, observer = request.body(), self._observer
+        with ApiCall(self._config, request.route, request.action, body, observer=observer) as call:
+            return call.typed_result(request, await self._send(call))
 
     async def call_action(
         self,
@@ -148,7 +162,8 @@ class AsyncQianfanClient:
         repeatable: bool | None = None,
     ) -> dict[str, Any]:
         """Call any Action and return the whole answer; see :meth:`QianfanClient.call_action`."""
-        return await self._send(ApiCall(self._config, route, action, body or {}, repeatable))
+        with ApiCall(self._config, route, action, body or {}, repeatable, self._observer) as call:
+            return await self._send(call)
 
     async def iterate(self, request: Action[Page]) -> AsyncIterator[Any]:
         """Yield the rows of a list; see :meth:`QianfanClient.iterate`."""

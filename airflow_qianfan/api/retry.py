@@ -9,6 +9,7 @@ from typing import Any
 
 from tenacity import RetryCallState, stop_after_attempt, wait_random_exponential
 
+from airflow_qianfan.api.observer import Observer
 from airflow_qianfan.exceptions import (
     QianfanAmbiguousCreateError,
     QianfanAPIError,
@@ -46,10 +47,14 @@ class RetryPolicy:
     :param action: name of the Action.
     :param repeatable: the user's word on :func:`is_repeatable`; None asks that function.
     :param max_retries: further attempts at most.
+    :param observer: is told of them.
     """
 
-    def __init__(self, action: str, repeatable: bool | None, max_retries: int) -> None:
+    def __init__(
+        self, action: str, repeatable: bool | None, max_retries: int, observer: Observer | None = None
+    ) -> None:
         self._action = action
+        self._observer = observer
         self._repeatable = is_repeatable(action) if repeatable is None else repeatable
         self._attempts = 1 + max_retries
         self._answer_lost = False
@@ -104,6 +109,8 @@ class RetryPolicy:
             self._attempts,
             state.upcoming_sleep,
         )
+        if self._observer is not None and isinstance(error, QianfanError):
+            self._observer.call_retried(self._action, error)
 
 
 def _error_of(state: RetryCallState) -> BaseException | None:

@@ -90,10 +90,11 @@ class QianfanHook(BaseHook):
     def client(self) -> QianfanClient:
         """The client of this hook; it keeps its connections open between calls."""
         from airflow_qianfan.api.client import QianfanClient
+        from airflow_qianfan.metrics import load_metrics
 
-        config = self._read_config()
+        config, metrics = self._read_config(), load_metrics()
         with self._naming_the_connection():
-            return QianfanClient(config)
+            return QianfanClient(config, observer=metrics)
 
     @asynccontextmanager
     async def async_client(self) -> AsyncIterator[AsyncQianfanClient]:
@@ -102,11 +103,12 @@ class QianfanHook(BaseHook):
         Use it for several calls in a row: ``async with hook.async_client() as client: await client.call(…)``.
         """
         from airflow_qianfan.api.client import AsyncQianfanClient
+        from airflow_qianfan.metrics import aload_metrics
 
-        config = await self.aget_config()
+        config, metrics = await self.aget_config(), await aload_metrics()
         with self._naming_the_connection():
             # Reading the certificates takes longer than an event loop should wait.
-            opened = await asyncio.to_thread(AsyncQianfanClient, config)
+            opened = await asyncio.to_thread(AsyncQianfanClient, config, observer=metrics)
         async with opened as client:
             yield client
 

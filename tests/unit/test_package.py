@@ -81,6 +81,7 @@ def test_parsing_a_dag_loads_neither_client_nor_actions():
     )
     assert "airflow_qianfan.operators.finetuning" in loaded
     assert below("airflow_qianfan.api", loaded) == set()
+    assert below("airflow_qianfan.metrics", loaded) == set()
 
 
 def imports_of(path: Path) -> set[str]:
@@ -98,14 +99,18 @@ def imports_of(path: Path) -> set[str]:
 
 
 #: What operators and sensors may know, but neither of the other.
-SHARED = ("triggers", "hooks", "api", "exceptions", "compat", "settings", "arguments", "report", "links")
+SHARED = (
+    *("triggers", "hooks", "api", "exceptions", "compat", "settings", "arguments", "report", "links"),
+    "metrics",
+)
 #: Who may know whom. Arrows run one way: operators, sensors, triggers, hooks, api.
 MAY_KNOW = {
     "compat": (),
     "exceptions": ("compat",),
     "api": ("api", "exceptions", "__version__"),
-    "hooks": ("hooks", "api", "exceptions", "compat", "get_provider_info"),
-    "triggers": ("triggers", "hooks", "api", "exceptions", "compat", "settings"),
+    "hooks": ("hooks", "api", "exceptions", "compat", "get_provider_info", "metrics"),
+    "metrics": ("compat", "exceptions"),
+    "triggers": ("triggers", "hooks", "api", "exceptions", "compat", "settings", "metrics"),
     "settings": ("compat",),
     "arguments": ("settings",),
     "report": ("exceptions",),

@@ -19,6 +19,7 @@ from airflow_qianfan.exceptions import (
     QianfanRequestError,
     QianfanThrottledError,
 )
+from airflow_qianfan.metrics import count_attached
 from airflow_qianfan.operators.base import record as transitions
 from airflow_qianfan.operators.base.creation import Creation
 from airflow_qianfan.operators.base.lookup import FEW_LOOKUPS, LOOKUPS, look_up, read_settled
@@ -187,6 +188,7 @@ class Submission:
             self._write(transitions.adopted(record, self._run))
             self._on_created(object_id)
             self._log_attached(what, record, phase)
+            count_attached(self.kind, "record")
             return object_id
         if verdict is Verdict.STOP:
             self._stop(record, object_id)

@@ -54,6 +54,7 @@ class QianfanCreateCustomModelSetOperator(QianfanCreateOperator):
             return super().run_action(context)
         submission = self.submission(context, self.kind, self.build)
         found = submission.creation.same_name() if self.model_set_name else []
+        is_used = bool(found)
         try:
             model_set_id: str | None = found[0] if found else submission.submit()
         except (QianfanRequestError, QianfanAlreadyExistsError):
@@ -63,6 +64,11 @@ class QianfanCreateCustomModelSetOperator(QianfanCreateOperator):
             model_set_id = find_by_name(submission.creation)
             if model_set_id is None:
                 raise
+            is_used = True
+        if is_used:
+            from airflow_qianfan.metrics import count_attached
+
+            count_attached(self.kind, "name")
         self.deliver(context)
         return self.created_output(submission.creation, str(model_set_id))
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_qianfan.api.actions.base import Action, Page
     from airflow_qianfan.api.client import AsyncQianfanClient
     from airflow_qianfan.api.objects import RemoteObject
+    from airflow_qianfan.metrics import Metrics
     from airflow_qianfan.triggers.base.polling import Target
 
 log = logging.getLogger(__name__)
@@ -86,11 +87,15 @@ class Poller:
 
     :param client: a client that does not repeat by itself: a trigger bears failures, with longer pauses.
     :param max_qps: requests per second at most; None for no limit.
+    :param metrics: is told how late polls are sent.
     """
 
-    def __init__(self, client: AsyncQianfanClient, max_qps: float | None = None) -> None:
+    def __init__(
+        self, client: AsyncQianfanClient, max_qps: float | None = None, metrics: Metrics | None = None
+    ) -> None:
         from airflow_qianfan.api.rate_limiter import RateLimiter
 
+        self._metrics = metrics
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._schedule: list[_Poll] = []
@@ -213,11 +218,13 @@ class Poller:
         if poll.is_listed and key in self._late:
             self._late[key].append(poll)
             return
+        due: float | None = poll.due
         try:
             if key is not None and poll.is_listed and self._is_list_worthwhile(key):
                 await self._answer_from_list(poll, key)
+                due = None
             if not poll.done():
-                result = await self._send(poll.target.request())
+                result = await self._send(poll.target.request(), due)
                 if not poll.done():
                     poll.set_result(result)
         except QianfanThrottledError:
@@ -238,7 +245,7 @@ class Poller:
         members = list(self._groups[key])
         self._late[key] = []
         try:
-            rows = await self._rows_of(poll.target.kind.siblings(key[1]))
+            rows = await self._rows_of(poll.target.kind.siblings(key[1]), poll.due)
         except (QianfanThrottledError, QianfanAuthenticationError):
             # The same would happen to each.
             raise
@@ -259,16 +266,19 @@ class Poller:
             for late in self._late.pop(key):
                 self._put(late)
 
-    async def _rows_of(self, request: Action[Page]) -> dict[str, RemoteObject]:
+    async def _rows_of(self, request: Action[Page], due: float | None) -> dict[str, RemoteObject]:
         from airflow_qianfan.api.paging import Pages
 
         pages = Pages(request)
         rows: dict[str, RemoteObject] = {}
         while pages.request is not None:
-            rows.update({row.object_id: row for row in pages.rows_of(await self._send(pages.request))})
+            page = await self._send(pages.request, due)
+            rows.update({row.object_id: row for row in pages.rows_of(page)})
+            due = None
         return rows
 
-    async def _send(self, request: Action[Any]) -> Any:
+    async def _send(self, request: Action[Any], due: float | None) -> Any:
+        """Send a request; ``due`` is when the poll was to be sent whose first request it is."""
         async with self._gate:
             while True:
                 if (silence := self._silent_until - self._loop.time()) > 0:
@@ -279,6 +289,8 @@ class Poller:
                 # A request under way may have been throttled in the meantime.
                 if self._silent_until <= sent:
                     break
+        if self._metrics is not None and due is not None:
+            self._metrics.poll_sent(max(0.0, sent - due))
         try:
             result = await self._client.call(request)
         except QianfanThrottledError as error:

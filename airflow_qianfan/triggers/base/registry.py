@@ -16,10 +16,12 @@ from airflow_qianfan.exceptions import (
     QianfanError,
 )
 from airflow_qianfan.hooks.qianfan import QianfanHook
+from airflow_qianfan.metrics import aload_metrics
 from airflow_qianfan.triggers.base.poller import MAX_CONNECTIONS, Poller
 
 if TYPE_CHECKING:
     from airflow_qianfan.api.config import QianfanConfig
+    from airflow_qianfan.metrics import Metrics
     from airflow_qianfan.triggers.base.polling import Target
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class _Registry:
 
     def __init__(self) -> None:
         self.leases = 0
+        self.metrics: Metrics | None = None
         self._pollers: dict[QianfanConfig, tuple[Poller, int]] = {}
         self._configs: dict[str, tuple[QianfanConfig, float]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -86,8 +89,9 @@ class _Registry:
                         AsyncQianfanClient,
                         config.model_copy(update={"max_qps": None}),
                         max_connections=MAX_CONNECTIONS,
+                        observer=self.metrics,
                     )
-                    self._pollers[config] = (Poller(client, config.max_qps), 0)
+                    self._pollers[config] = (Poller(client, config.max_qps, self.metrics), 0)
         poller, count = self._pollers[config]
         self._pollers[config] = (poller, count + 1)
         return poller
@@ -123,8 +127,12 @@ class PollerLease:
         self._poller: Poller | None = None
 
     async def __aenter__(self) -> Self:
+        metrics = await aload_metrics()
         self._registry = _REGISTRIES.setdefault(asyncio.get_running_loop(), _Registry())
         self._registry.leases += 1
+        self._registry.metrics = metrics
+        if metrics is not None:
+            metrics.wait_changed(+1)
         return self
 
     async def __aexit__(
@@ -135,6 +143,8 @@ class PollerLease:
             if config is not None:
                 await self._registry.leave(config)
         finally:
+            if self._registry.metrics is not None:
+                self._registry.metrics.wait_changed(-1)
             self._registry.leases -= 1
             if not self._registry.leases:
                 _REGISTRIES.pop(asyncio.get_running_loop(), None)

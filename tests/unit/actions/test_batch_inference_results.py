@@ -93,7 +93,7 @@ def test_progress_counts_rows_and_is_a_share_only_where_their_number_is_known(me
     if members.get("progress") == -1 or members.get("progress") == 10**30:
         assert task.rows is None
         return
-    assert (task.progress, task.progress_text) == (progress, text)
+    assert (task.progress, task.progress_words) == (progress, text)
 
 
 def test_done_is_done_whatever_the_rows_say():

@@ -13,6 +13,7 @@ from virtual_time import Clock
 
 from airflow_qianfan.api.client import AsyncQianfanClient
 from airflow_qianfan.api.config import QianfanConfig
+from airflow_qianfan.metrics import Metrics
 from airflow_qianfan.triggers.base.poller import Poller
 
 
@@ -43,7 +44,7 @@ async def make_poller(qianfan: FakeQianfan) -> AsyncIterator[Callable[..., Polle
     """Make a poller that nobody else uses."""
     async with AsyncExitStack() as stack:
 
-        def make(max_qps: float | None = None) -> Poller:
+        def make(max_qps: float | None = None, metrics: Metrics | None = None) -> Poller:
             config = QianfanConfig(
                 access_key_id="AKEXAMPLE",
                 secret_access_key="sk",
@@ -51,7 +52,7 @@ async def make_poller(qianfan: FakeQianfan) -> AsyncIterator[Callable[..., Polle
                 max_retries=0,
                 verify=False,
             )
-            poller = Poller(AsyncQianfanClient(config), max_qps)
+            poller = Poller(AsyncQianfanClient(config), max_qps, metrics)
             stack.push_async_callback(poller.aclose)
             return poller
 
