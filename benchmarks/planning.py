@@ -136,7 +136,7 @@ class Load:
     :param affordable: the pause with which all of them are polled within the budget; none for the plan alone.
     """
 
-    def __init__(self, kinds: dict[str, list[Run]], waiting: int, affordable: float) -> None:
+    def __init__(self, kinds: dict[str, list[Run]], waiting: float, affordable: float) -> None:
         rng = random.Random(21)
         self.delays: dict[str, float] = {}
         calls, seconds = 0, 0.0

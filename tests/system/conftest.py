@@ -83,13 +83,15 @@ def ground(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
         fast = running.enter_context(qianfan("fast", 4))
         slow = running.enter_context(qianfan("slow", HOUR))
         dags = Path(__file__).parent / "dags"
-        env = settings(fast, slow) | database
+        pods = tmp_path_factory.mktemp("pods")
+        env = settings(fast, slow, pods) | database
         airflow = running.enter_context(LocalAirflow(home, dags_folder=dags, env=env))
         airflow.wait_ready("actions")
         for dag in airflow.api.call("GET", "/dags")["dags"]:
             airflow.api.unpause(dag["dag_id"])
         table = request.config.stash.setdefault(_TABLE, [])
-        yield Ground(airflow, fast, slow, tmp_path_factory.mktemp("marks"), at_once, stores, table)
+        marks = tmp_path_factory.mktemp("marks")
+        yield Ground(airflow, fast, slow, marks, pods, at_once, stores, table)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

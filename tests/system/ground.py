@@ -26,6 +26,8 @@ from local_stack.waiting import PATIENCE, wait_for
 
 HOUR = 3600.0
 SLOW = "qianfan_slow"
+#: The environment variable that names the folder for the folders of all pods; see ``pods.py``.
+PODS = "QIANFAN_TEST_PODS"
 #: What may go wrong with one row and is told as its failure.
 _TROUBLE = (AssertionError, TimeoutError, httpx.HTTPError, psutil.Error)
 
@@ -78,6 +80,7 @@ class Ground:
     :param fast: trainings take seconds; the default connection.
     :param slow: trainings take an hour, or until `pass_time`; the connection ``qianfan_slow``.
     :param folder: for the marks of what has crashed already.
+    :param pods: for what pods write.
     :param at_once: how many DAG runs the database bears at the same time.
     :param stores: the folders in which Airflow and its database write.
     :param table: the outcomes, for the report at the end.
@@ -89,6 +92,7 @@ class Ground:
     fast: LocalQianfan
     slow: LocalQianfan
     folder: Path
+    pods: Path
     at_once: int
     stores: list[Path]
     table: list[Outcome]
@@ -226,6 +230,12 @@ class Ground:
         assert len(found) == 1, (prefix, ti_id, found)
         found[0].send_signal(number)
 
+    def pod(self, row: Row, task_id: str = "train") -> psutil.Process:
+        """The first process of the pod in which a task runs."""
+        ti_id = self.task(row, task_id)["id"]
+        (found,) = self.airflow.processes_named(f"airflow supervisor: {ti_id}")
+        return found
+
     def replace_triggerer(self, number: signal.Signals) -> None:
         """End the triggerer and the process that runs its triggers, and start another."""
         old = [psutil.Process(pid) for pid in self.airflow.pids("triggerer")]
@@ -274,7 +284,7 @@ class Ground:
         return outcomes
 
 
-def settings(fast: LocalQianfan, slow: LocalQianfan) -> dict[str, str]:
+def settings(fast: LocalQianfan, slow: LocalQianfan, pods: Path) -> dict[str, str]:
     """Airflow's configuration for these tests: much at once, and what is lost is missed soon."""
     return {
         **fast.settings,
@@ -282,6 +292,8 @@ def settings(fast: LocalQianfan, slow: LocalQianfan) -> dict[str, str]:
         **slow.connection_variable(SLOW),
         "AIRFLOW__QIANFAN__POLL_INTERVAL": "1",
         "AIRFLOW__QIANFAN__SETTLE_SECONDS": "3",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor,pods.PodExecutor",
+        PODS: str(pods),
         "AIRFLOW__CORE__PARALLELISM": "14",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",

@@ -26,13 +26,14 @@ TASK = {
     "hyper_parameter_config": {"epoch": 1},
     "dataset_config": {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]},
 }
+DEFAULT_ARGUMENTS = {
+    "qianfan_conn_id": "{{ dag_run.conf.get('conn_id', 'qianfan_default') }}",
+    "retries": 6,  # Airflow itself uses some up on a busy machine
+    "retry_delay": timedelta(seconds=1),
+}
 DAG_ARGUMENTS = {
     "schedule": None,
-    "default_args": {
-        "qianfan_conn_id": "{{ dag_run.conf.get('conn_id', 'qianfan_default') }}",
-        "retries": 6,  # Airflow itself uses some up on a busy machine
-        "retry_delay": timedelta(seconds=1),
-    },
+    "default_args": DEFAULT_ARGUMENTS,
     "max_active_runs": 100,
     "max_active_tasks": 100,
 }
@@ -40,17 +41,19 @@ DAG_ARGUMENTS = {
 for mode in ("sync", "deferrable"):
     deferrable = mode == "deferrable"
 
-    with DAG(f"chain_{mode}", **DAG_ARGUMENTS):
-        train = QianfanFineTuningOperator(task_id="train", deferrable=deferrable, **JOB, **TASK)
-        make_set = QianfanCreateCustomModelSetOperator(task_id="make_set")
-        train >> make_set
-        QianfanCreateCustomModelOperator(
-            task_id="publish",
-            model_set_id=make_set.output["model_set_id"],
-            fine_tuning_task_id=train.output["fine_tuning_task_id"],
-            wait_for_completion=True,
-            deferrable=deferrable,
-        )
+    for name, executor in (("chain", None), ("pods", "PodExecutor")):
+        arguments = {**DAG_ARGUMENTS, "default_args": {**DEFAULT_ARGUMENTS, "executor": executor}}
+        with DAG(f"{name}_{mode}", **arguments):
+            train = QianfanFineTuningOperator(task_id="train", deferrable=deferrable, **JOB, **TASK)
+            make_set = QianfanCreateCustomModelSetOperator(task_id="make_set")
+            train >> make_set
+            QianfanCreateCustomModelOperator(
+                task_id="publish",
+                model_set_id=make_set.output["model_set_id"],
+                fine_tuning_task_id=train.output["fine_tuning_task_id"],
+                wait_for_completion=True,
+                deferrable=deferrable,
+            )
 
     for kind, more in {
         "train": {},
