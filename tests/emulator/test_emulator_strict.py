@@ -1,12 +1,12 @@
 """The tables of models, and an emulator that refuses what they exclude."""
 
 import pytest
-from conftest import DATASET
 
 from airflow_qianfan.emulator import Assumptions, QianfanEmulator
 from airflow_qianfan.emulator.supported import SUPPORTED_MODELS
 
 SPEED = "ERNIE-Speed-8K"
+DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}], "splitRatio": 20}
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from airflow_qianfan.operators.base.record import Memory, OnClear, Record, Run, 
 from airflow_qianfan.settings import setting
 from airflow_qianfan.triggers.base.cancel import run_steps, stop_steps
 from airflow_qianfan.triggers.base.polling import Target
+from airflow_qianfan.triggers.base.progress import capitalised
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -233,7 +234,7 @@ class Submission:
     def _stop(self, record: Record, object_id: str) -> None:
         target = Target(self.kind, object_id)
         if self.kind.stop(object_id) is None:
-            self._log.info("%s cannot be stopped; creating another.", target.label.capitalize())
+            self._log.info("%s cannot be stopped; creating another.", capitalised(target.label))
             return
         self._log.info("Stopping %s of an earlier attempt before another is created.", target.label)
         self._write(transitions.stop_requested(record, self._run))

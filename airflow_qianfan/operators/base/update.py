@@ -25,6 +25,7 @@ from airflow_qianfan.operators.base.record import RETENTION
 from airflow_qianfan.operators.base.submission import pause_before_repeat
 from airflow_qianfan.settings import setting
 from airflow_qianfan.triggers.base.polling import PollSettings, Target, output_of, wait_on_worker
+from airflow_qianfan.triggers.base.progress import capitalised
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -164,7 +165,7 @@ class ServiceUpdate:
             )
         self._write("updating")
         if found.model_id == wanted.model_id:
-            self._log.info("%s serves %s already.", found.label.capitalize(), wanted.model_id)
+            self._log.info("%s serves %s already.", capitalised(found.label), wanted.model_id)
         elif found.is_updating:
             self._log.info("An update of %s by an earlier attempt goes on.", found.label)
         else:
@@ -176,7 +177,11 @@ class ServiceUpdate:
         if earlier is not None and _is_same(earlier, self.update):
             self.update = earlier
         elif self._store is None:
-            known = {name: self._ti.xcom_pull(task_ids=self._ti.task_id, key=name) for name in PREVIOUS}
+            ti = self._ti
+            known = {
+                name: ti.xcom_pull(task_ids=ti.task_id, key=name, map_indexes=ti.map_index)
+                for name in PREVIOUS
+            }
             self.update = replace(self.update, **known)
 
     def tell(self) -> None:
@@ -231,7 +236,7 @@ class ServiceUpdate:
                 self._wait(poll_interval)
                 self.served(before.previous_model_id)
         self._write("rolled back")
-        self._log.info("%s serves %s again.", self._target.label.capitalize(), before.previous_model_id)
+        self._log.info("%s serves %s again.", capitalised(self._target.label), before.previous_model_id)
         return before.previous_model_id
 
     def _wait(self, poll_interval: float) -> None:

@@ -44,7 +44,7 @@ class ProgressLog:
         if state.is_final:
             self._log_end(found, now, console_url)
             return
-        parts = [f"{_capitalised(found.label)}: {state.word or 'no state yet'}"]
+        parts = [f"{capitalised(found.label)}: {state.word or 'no state yet'}"]
         if text is not None:
             parts.append(text)
         parts.append(f"{duration(now - self._start(found))} elapsed")
@@ -59,7 +59,7 @@ class ProgressLog:
         if found.waits_for_person and is_new_state:
             self._log.warning(
                 "%s waits for a person; it goes on when the answers have been judged in the console: %s",
-                _capitalised(found.label),
+                capitalised(found.label),
                 console_url or "see its page there",
             )
 
@@ -68,10 +68,10 @@ class ProgressLog:
 
         took = duration(now - self._start(found))
         if found.state.phase is Phase.SUCCEEDED:
-            self._log.info("%s: %s, after %s.", _capitalised(found.label), found.status, took)
+            self._log.info("%s: %s, after %s.", capitalised(found.label), found.status, took)
         else:
             self._log.error(
-                "%s ended as %s after %s: %s.", _capitalised(found.label), found.status, took, reason(found)
+                "%s ended as %s after %s: %s.", capitalised(found.label), found.status, took, reason(found)
             )
         for line in found.summary():
             self._log.info(line)
@@ -119,5 +119,6 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def _capitalised(text: str) -> str:
+def capitalised(text: str) -> str:
+    """Return a text as a sentence begins; ids in it keep their case."""
     return text[:1].upper() + text[1:]

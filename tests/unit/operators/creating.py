@@ -240,12 +240,14 @@ class Work:
             try_number=number,
             max_tries=generation,
             xcom_push=lambda key, value: self.xcoms.__setitem__(key, value),
+            xcom_pull=lambda *, task_ids, key, map_indexes: self.xcoms.get(key),
         )
         return {"ti": ti} if self.store is None else {"ti": ti, "task_state_store": self.store}
 
     def run(self, number: int = 1, *, generation: int = 3, operator: Any = None, **more: Any) -> Any:
         """The return value of an attempt."""
         operator = operator or self.operator(**more)
+        self.xcoms.clear()
         token = ExecutorSafeguard.tracker.set(operator)
         try:
             return operator.execute(self.context(number, generation=generation))
