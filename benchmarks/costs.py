@@ -1,7 +1,7 @@
 """What a deferred training costs Airflow: rows, CPU time and memory, on a real Airflow with PostgreSQL.
 
-``python -m benchmarks.costs`` starts one DAG run for each training, lets all of them wait at the same time for
-a while, and lets them end. What Airflow does without any DAG run in as much time is subtracted.
+``python -m benchmarks.costs`` starts one DAG run for each training, lets all of them wait at the same time
+for a while, and lets them end. What Airflow does without any DAG run in as much time is subtracted.
 """
 
 from __future__ import annotations

@@ -155,14 +155,6 @@ class Submission:
         from airflow_qianfan.api.objects import Phase
 
         step = transitions.first_step(record)
-        if step is Step.LOOK_UP and self.kind.recognised_by == "nothing":
-            if not transitions.is_clear(record, self._run):
-                raise QianfanAmbiguousCreateError(
-                    f"an earlier attempt may have created the {self.kind.noun}, and the service has no list "
-                    "that tells"
-                )
-            # Nothing tells, and a user wants it done again.
-            step = Step.CREATE
         if step is Step.LOOK_UP:
             found = self._look_up_doubt(record)
             if found is None:

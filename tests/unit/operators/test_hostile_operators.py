@@ -203,6 +203,7 @@ def execute() -> Iterator[Execute]:
                 try_number=2,
                 max_tries=1,
                 xcom_push=lambda key, value: pushed.__setitem__(key, storable(value)),
+                xcom_pull=lambda *, task_ids, key, map_indexes: pushed.get(key),
             )
             store = SimpleNamespace(
                 get=stored.get, set=lambda key, value, retention: stored.__setitem__(key, storable(value))

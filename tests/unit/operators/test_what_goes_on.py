@@ -71,7 +71,7 @@ def test_purchase_of_unknown_outcome_is_never_sent_again(purchase, fault, has_st
     purchase.store = purchase.store if has_store else None
     purchase.emulator.fail_next("PurchaseComputeUnit", **fault)
     for number in (1, 2, 3):
-        with pytest.raises(QianfanAmbiguousCreateError, match="look") as caught:
+        with pytest.raises(QianfanAmbiguousCreateError, match="Look in the console") as caught:
             purchase.attempt(number)
         assert isinstance(caught.value, AirflowFailException)
     assert purchase.sent() == 1
@@ -81,10 +81,10 @@ def test_clear_does_not_send_a_purchase_of_unknown_outcome_again_but_a_user_can(
     purchase.emulator.fail_next("PurchaseComputeUnit", kind="lost_answer")
     with pytest.raises(QianfanAmbiguousCreateError):
         purchase.attempt()
-    with pytest.raises(QianfanAmbiguousCreateError, match="durable=False"):
+    with pytest.raises(QianfanAmbiguousCreateError, match='on_clear="restart"'):
         purchase.attempt(2, generation=7)
     assert purchase.sent() == 1
-    assert purchase.attempt(3, generation=11, durable=False)
+    assert purchase.attempt(3, generation=11, on_clear="restart")
     assert purchase.sent() == 2
 
 
