@@ -42,7 +42,7 @@ def set_up_stats() -> None:
 
         is_on = conf.getboolean("metrics", "statsd_on")
         type(Stats).factory = get_statsd_logger if is_on else NoStatsLogger
-        type(Stats).instance = None
+        Stats.instance = None
         return
     if AIRFLOW < (3, 3):
         stats.Stats.initialize(factory=get_stats_factory(stats.Stats))

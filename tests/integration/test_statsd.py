@@ -50,6 +50,34 @@ store_dag(dag, "dags-folder")
 print("ended as", str(dag.test().state))
 """
 
+TRIGGERER = """
+import asyncio, os, sys
+import airflow.jobs.triggerer_job_runner
+from airflow_qianfan.triggers.model import QianfanModelTrigger
+
+# As a triggerer begins the process in which triggers run: nobody has set up what takes their metrics.
+if os.fork() == 0:
+    event = asyncio.run(anext(QianfanModelTrigger(model_id=sys.argv[1], poll_interval=0.05).run()))
+    os._exit(event.payload["status"] != "success")
+print("ended as", os.wait()[1])
+"""
+
+
+def run_process(code, listener, tmp_path, *arguments):
+    """Run code in a process of its own that sends its metrics to a listener; return what it prints."""
+    file = tmp_path / "run.py"
+    file.write_text(code)
+    root = Path(metrics.__file__).parents[1]
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    ended = subprocess.run(
+        [sys.executable, str(file), *arguments],
+        env={**os.environ, **listener.settings, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return ended.stdout + ended.stderr
+
 
 @pytest.fixture
 def listener():
@@ -169,18 +197,7 @@ def test_use_of_a_model_set_that_exists_arrives(emulator, service, run_task, sta
 @pytest.mark.usefixtures("_database")
 def test_run_in_a_process_of_its_own_sends_all_that_it_does(start_emulator, listener, tmp_path):
     emulator = start_emulator(task_seconds=0.6)
-    file = tmp_path / "run.py"
-    file.write_text(DAG)
-    root = Path(metrics.__file__).parents[1]
-    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    ended = subprocess.run(
-        [sys.executable, str(file)],
-        env={**os.environ, **listener.settings, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert "ended as success" in ended.stdout, ended.stdout + ended.stderr
+    assert "ended as success" in run_process(DAG, listener, tmp_path)
     for call in ("CreateFineTuningJob", "CreateFineTuningTask"):
         assert listener.count(f"calls.{call}.ok") == 1
     told = [call["action"] for call in emulator.journal]
@@ -191,6 +208,15 @@ def test_run_in_a_process_of_its_own_sends_all_that_it_does(start_emulator, list
     assert listener.values("poll_delay")
     secrets_and_ids = [task["taskId"] for task in emulator.tasks] + [job["jobId"] for job in emulator.jobs]
     assert not [line for line in listener.lines() if any(text in line for text in secrets_and_ids)]
+
+
+def test_process_in_which_a_triggerer_runs_triggers_sends_too(emulator, service, listener, tmp_path):
+    model_id = service.model()
+    emulator.advance(7200)
+    assert "ended as 0" in run_process(TRIGGERER, listener, tmp_path, model_id)
+    assert listener.count("calls.DescribeModel.ok") == 1
+    assert listener.values("waiting") == [1, 1, 0]
+    assert len(listener.values("poll_delay")) == 1
 
 
 def test_statsd_that_is_not_there_does_no_harm(emulator, statsd, monkeypatch):

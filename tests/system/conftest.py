@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from ground import HOUR, Ground, Outcome, settings
-from statsd_listener import StatsdListener
 
 from demo.__main__ import DAG_ID
 from local_stack.airflow import LocalAirflow
@@ -28,19 +27,10 @@ def qianfan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalQianfan]:
 
 
 @pytest.fixture(scope="module")
-def statsd() -> Iterator[StatsdListener]:
-    """Where Airflow's metrics arrive."""
-    with StatsdListener() as statsd:
-        yield statsd
-
-
-@pytest.fixture(scope="module")
-def airflow(
-    tmp_path_factory: pytest.TempPathFactory, qianfan: LocalQianfan, statsd: StatsdListener
-) -> Iterator[LocalAirflow]:
+def airflow(tmp_path_factory: pytest.TempPathFactory, qianfan: LocalQianfan) -> Iterator[LocalAirflow]:
     home = tmp_path_factory.mktemp("airflow home")
     polls = {"AIRFLOW__QIANFAN__POLL_INTERVAL": "1", "AIRFLOW__QIANFAN__MAX_POLL_INTERVAL": "1"}
-    with LocalAirflow(home, env=polls | statsd.settings) as airflow:
+    with LocalAirflow(home, env=polls) as airflow:
         airflow.wait_ready(DAG_ID)
         airflow.api.add_connection(CONNECTION_ID, qianfan.connection)
         yield airflow

@@ -12,7 +12,6 @@ from airflow_qianfan.exceptions import (
     QianfanNotFoundError,
     QianfanRequestError,
 )
-from airflow_qianfan.metrics import count_attached
 from airflow_qianfan.settings import setting
 
 if TYPE_CHECKING:
@@ -90,7 +89,6 @@ def look_up(
             )
         if found:
             log.info("Attached to %s %s, which exists already.", what, found[0])
-            count_attached(creation.kind, "search")
             return found[0]
     if isinstance(failure, QianfanNotFoundError):
         # What it belonged to is gone, and it with that.

@@ -181,7 +181,7 @@ class Submission:
             self._write(transitions.adopted(record, self._run))
             self._on_created(object_id)
             self._log_attached(what, record, phase)
-            count_attached(self.kind, "record")
+            count_attached(self.kind, "search" if step is Step.LOOK_UP else "record")
             return object_id
         if verdict is Verdict.STOP:
             self._stop(record, object_id)
@@ -310,6 +310,7 @@ class Submission:
             if found is not None:
                 self._on_created(found)
                 self._write(transitions.created(record, found))
+                count_attached(self.kind, "search")
                 return found
         raise AssertionError("unreachable")
 
