@@ -141,16 +141,20 @@ class Creation:
 
     def _find_marked(self, new: list[RemoteObject], before: Collection[str] | None) -> list[str]:
         marked, unmarked = [], []
-        likely = (row for row in new if row.may_come_from(self.request))
+        likely = sorted(new, key=lambda row: not row.may_come_from(self.request))
         for row in islice(likely, MAX_DESCRIBED if before is None else None):
             found: Any = (
                 self.hook.call(self.kind.describe(row.object_id)) if self.kind.is_listed_by_id_only else row
             )
-            if not found.may_come_from(self.request) or (before is None and not _is_usable(found)):
+            if before is None and not _is_usable(found):
                 continue
             if self._is_marked(found):
                 marked.append(row.object_id)
-            elif before is not None and self.request.description.startswith(found.description or ""):
+            elif (
+                before is not None
+                and found.may_come_from(self.request)
+                and self.request.description.startswith(found.description or "")
+            ):
                 # The service has left out the description, or cut its end, where the mark was: then only the
                 # time at which the object appeared is left.
                 unmarked.append(row.object_id)
