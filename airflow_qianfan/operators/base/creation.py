@@ -203,7 +203,7 @@ class Creation:
     def _find_marked(self, new: list[RemoteObject], before: Collection[str] | None) -> list[str]:
         marked: list[str] = []
         unmarked: list[str] = []
-        likely = (row for row in new if row.may_come_from(self.request))
+        likely = sorted(new, key=lambda row: not row.may_come_from(self.request))
         # Without a list that shows the marks each has to be described.
         limit = MAX_DESCRIBED if before is None and self.kind.is_listed_by_id_only else None
         for row in islice(likely, limit):
@@ -211,11 +211,11 @@ class Creation:
                 self.hook.call(self.kind.describe(row.object_id)) if self.kind.is_listed_by_id_only else row
             )
             found = self.kind.view(found)
-            if not found.may_come_from(self.request) or (before is None and not _is_usable(found)):
+            if before is None and not _is_usable(found):
                 continue
             if self._is_marked(found):
                 marked.append(row.object_id)
-            elif self._may_lack_its_mark(found, before):
+            elif found.may_come_from(self.request) and self._may_lack_its_mark(found, before):
                 unmarked.append(row.object_id)
         if unmarked and not marked and self.kind.is_told_by_mark_alone:
             raise QianfanAmbiguousCreateError(

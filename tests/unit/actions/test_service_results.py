@@ -116,6 +116,7 @@ def test_service_that_is_being_updated_is_waited_for(word, phase):
         (None, "https://aip.baidubce.com/rpc/2.0/wenxinworkshop/chat/kzpitmni_faq", "kzpitmni_faq"),
         ("", "https://x/chat/kzpitmni_faq/?access_token=1", "kzpitmni_faq"),
         ("https://x/chat/kzpitmni_faq", None, "kzpitmni_faq"),
+        (None, "https://qianfan.baidubce.com/v2/chat/completions", None),
         (None, None, None),
         ("", "", None),
     ],
@@ -222,6 +223,8 @@ def test_usage_and_preset_services_are_read():
         ({"name": "x"}, False),
         ({"name": "xy", "endpoint": "01234567_x"}, False),
         ({"url": "https://x/01234567_other"}, False),
+        ({"url": "https://qianfan.baidubce.com/v2/chat/completions"}, True),
+        ({"endpoint": "an-address-of-another-form"}, True),
     ],
     ids=str,
 )

@@ -293,14 +293,16 @@ def test_lost_export_fails_and_is_not_sent_again_until_a_user_clears_it(export, 
             export.attempt(number)
         assert isinstance(caught.value, AirflowFailException)
     assert export.sent() == 1
-    created = export.attempt(3, generation=7)
+    with pytest.raises(QianfanAmbiguousCreateError, match='on_clear="restart"'):
+        export.attempt(3, generation=7)
+    created = export.attempt(4, generation=11, on_clear="restart")
     assert export.sent() == 2
-    assert export.attempt(4, generation=7) == created
+    assert export.attempt(5, generation=11) == created
 
 
 def test_crash_after_an_export_was_created_is_told(export):
     export.lose_answer()
-    with pytest.raises(QianfanAmbiguousCreateError, match="an earlier attempt may have created"):
+    with pytest.raises(QianfanAmbiguousCreateError, match="may have been created"):
         export.attempt(2)
     assert export.sent() == 1
 

@@ -35,7 +35,7 @@ from airflow_qianfan.operators import (
 from airflow_qianfan.operators.action import QianfanActionOperator
 
 VERSION = {"model_set_id": "a-1", "model_id": "a-2"}
-DEPLOY = {"poll_interval": 1e-9, "max_poll_interval": 1e-9, "max_poll_failures": 2}
+SOON = {"execution_timeout": timedelta(milliseconds=1), "roll_back": True}
 PERIOD = {"start_time": "2026-01-31T08:00:00Z", "end_time": "2026-01-31T09:00:00Z"}
 OPERATORS: list[tuple[type[Any], dict[str, Any]]] = [
     (QianfanActionOperator, {"route": "/v2/x", "action": "DescribeX"}),
@@ -94,8 +94,8 @@ OPERATORS: list[tuple[type[Any], dict[str, Any]]] = [
     (model.QianfanDescribeModelOperator, {"model_id": "a-1"}),
     (model.QianfanDescribeModelSetOperator, {"model_set_id": "a-1"}),
     (service.QianfanCreateServiceOperator, {**SERVICE, **VERSION}),
-    (service.QianfanServiceOperator, {**SERVICE, **VERSION, "smoke_test": "ping", **DEPLOY}),
-    (service.QianfanServiceOperator, {"service_id": "a-1", **VERSION, "smoke_test": "ping", **DEPLOY}),
+    (service.QianfanServiceOperator, {**SERVICE, **VERSION, "wait_for_completion": False}),
+    (service.QianfanServiceOperator, {"service_id": "a-1", **VERSION, "smoke_test": "ping", **SOON}),
     (service.QianfanDescribeServiceOperator, {"service_id": "a-1"}),
     (service.QianfanDescribeServicesOperator, {"limit": 3}),
     (service.QianfanModifyServiceOperator, {"service_id": "a-1", **VERSION}),

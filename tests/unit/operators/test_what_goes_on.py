@@ -152,6 +152,19 @@ def test_service_of_the_other_protocol_is_found_too(work_on):
     assert len(work.ours()) == 2
 
 
+def test_mark_is_proof_whatever_the_address_looks_like(work_on):
+    work = work_on("service")
+    shown = work.emulator.objects
+
+    def renamed(body):
+        (row,) = (row for row in shown("service") if row["serviceId"] == body["serviceId"])
+        return {**row, "endpoint": "01234567_other", "name": "another"}
+
+    work.emulator.answer("/v2/service", "DescribeService", renamed)
+    work.emulator.fail_next("CreateService", kind="lost_answer")
+    assert [work.attempt()] == work.ours()
+
+
 def test_list_that_shows_only_ids_is_enough_to_find_a_lost_service(work_on):
     work = work_on("service")
 

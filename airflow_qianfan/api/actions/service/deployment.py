@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -53,6 +54,10 @@ _NO_UPDATE = frozenset(
         "failed",
     ]
 )
+
+
+_ADDRESS = re.compile(r"[a-z0-9]{8}_(.+)", re.ASCII)
+"""An API address: 8 characters of the service's own, and the suffix that was asked for."""
 
 
 class Service(RemoteObject):
@@ -136,8 +141,10 @@ class Service(RemoteObject):
     def address(self) -> str | None:
         """What a chat call names as its model: the API address, else the last part of the URL."""
         for text in (self.endpoint, self.url):
-            if last := (text or "").split("?")[0].rstrip("/").rpartition("/")[2]:
-                return last
+            path = (text or "").split("?")[0].rstrip("/")
+            # The second protocol has one URL for all services.
+            if path and "/v2/" not in path:
+                return path.rpartition("/")[2]
         return None
 
     def output(self) -> dict[str, Any]:
@@ -160,9 +167,9 @@ class Service(RemoteObject):
         }
 
     def may_come_from(self, request: Any) -> bool:
-        """Return whether a Create may have made it: it has the name and the URL that were asked for."""
-        has_name = self.name in (None, request.name)
-        return has_name and (self.address is None or self.address.endswith(request.url_suffix))
+        """Return whether a Create may have made it: neither its name nor its address tells otherwise."""
+        form = _ADDRESS.fullmatch(self.address or "")
+        return self.name in (None, request.name) and (form is None or form[1] == request.url_suffix)
 
     @classmethod
     def describe(cls, object_id: str) -> DescribeService:
