@@ -44,7 +44,7 @@ class _ChecksTraining(QianfanCreateOperator):
 
     def has_to_check(self, context: Context) -> bool:
         """Return whether to check; what an earlier attempt has created is paid for already."""
-        return self.validate != "off" and not any(self.remembered_id(context, kind) for kind in self.kinds)
+        return self.validate != "off" and not self.has_created(context)
 
     def check_training(self, model: str, train_mode: str, task: CreateFineTuningTask | None = None) -> None:
         """Check what is to be trained.

@@ -169,6 +169,13 @@ class QianfanCreateOperator(QianfanRequestOperator):
         found = ti.xcom_pull(task_ids=ti.task_id, key=kind.id_name, map_indexes=ti.map_index)
         return found if isinstance(found, str) else None
 
+    def has_created(self, context: Context) -> bool:
+        """Return whether Airflow remembers that an earlier attempt has created something."""
+        from airflow_qianfan.operators.base.record import Memory
+
+        records = (Memory(context, kind.record_key).read() for kind in self.kinds)
+        return any(record is not None and record.id is not None for record in records)
+
     def created(self, submission: Submission, object_id: str) -> None:
         """Take the id of what was created, before it is stored."""
 

@@ -97,8 +97,7 @@ class QianfanModelCompressionOperator(_CompressionArguments):
 
         source = self.hook.call(load("model.DescribeModel")(model_id=self.source_model_id))
         self._model_set_id = source.model_set_id
-        is_new = self.remembered_id(context, self.kind) is None
-        if is_new and source.is_support_model_comp is False and source.state.is_final:
+        if not self.has_created(context) and source.is_support_model_comp is False and source.state.is_final:
             raise QianfanValidationError(
                 f"source_model_id: the service says that model version {self.source_model_id} cannot be "
                 "compressed (isSupportModelComp is false).",
