@@ -1,8 +1,8 @@
 """How many trainings wait, and what polling them costs, by how many start in a month.
 
 ``python -m benchmarks.sizing`` takes the polls from ``benchmarks.planning``: a mix of all kinds of trainings
-there, three hours each. Each triggerer has its own budget of polls and takes as many triggers as ``[triggerer]
-capacity`` says.
+there, three hours each. Each triggerer has its own budget of polls and takes as many triggers as
+``[triggerer] capacity`` says.
 """
 
 from __future__ import annotations
