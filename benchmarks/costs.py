@@ -79,6 +79,9 @@ class Measurement:
             "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "5",
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "5",
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "5",
+            # So that a busy machine causes no further tries.
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
         }
         dags = Path(__file__).with_name("dags")
         self.airflow = running.enter_context(LocalAirflow(folder / "airflow", dags_folder=dags, env=env))
@@ -148,15 +151,19 @@ class Measurement:
             path, params = f"/dags/{DAG_ID}/dagRuns", {"state": "success", "limit": 1}
             return bool(self.airflow.api.call("GET", path, params=params)["total_entries"] == number)
 
-        wait_for(have_ended, what="all DAG runs have ended", timeout=1200)
+        wait_for(have_ended, what="all DAG runs have ended", timeout=1200, pause=2)
 
     def _wait(self, number: int, state: str) -> None:
+        def count(state: str) -> int:
+            path, params = f"/dags/{DAG_ID}/dagRuns/~/taskInstances", {"state": state, "limit": 1}
+            return int(self.airflow.api.call("GET", path, params=params)["total_entries"])
+
         def are_all() -> bool:
             self.airflow.check()
-            path, params = f"/dags/{DAG_ID}/dagRuns/~/taskInstances", {"state": state, "limit": 1}
-            return bool(self.airflow.api.call("GET", path, params=params)["total_entries"] == number)
+            assert not count("failed"), "a task failed"
+            return count(state) == number
 
-        wait_for(are_all, what=f"{number} tasks are {state}", timeout=1200)
+        wait_for(are_all, what=f"{number} tasks are {state}", timeout=1200, pause=2)
 
 
 def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
@@ -193,7 +200,7 @@ def report(number: int, idle: Costs, work: Costs, waiting: Costs, memory: tuple[
             name,
             f"{each.cpu[name] / number:.2f}",
             f"{1000 * idle.cpu[name] / idle.seconds:.0f}",
-            f"{1000 * more.cpu[name] / more.seconds:.0f}",
+            f"{1000 * more.cpu[name] / waiting.seconds:.0f}",
         )
         for name in sorted(each.cpu)
     ]

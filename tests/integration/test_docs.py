@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.configuration import conf
 from airflow.sdk import Connection
+from versions import needs
 
 from airflow_qianfan import exceptions
 from airflow_qianfan.get_provider_info import get_provider_info
@@ -119,6 +121,13 @@ def test_the_error_table_names_errors_that_exist_and_whether_they_are_retried():
 def test_links_lead_to_files_that_exist(page):
     for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / link).exists(), link
+
+
+@needs(3, 3, "some of the settings")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_settings_are_those_of_airflow_or_of_this_provider(page):
+    for section, option in re.findall(r"`\[(\w+)\]\s(\w+)", page.read_text()):
+        assert option in conf.configuration_description[section]["options"], (section, option)
 
 
 def test_the_commands_of_the_readme_are_in_the_makefile():
