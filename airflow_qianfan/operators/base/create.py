@@ -118,12 +118,12 @@ class QianfanCreateOperator(QianfanRequestOperator):
         return self.make_request(action, **members)
 
     def created_output(self, creation: Creation, created_id: str) -> dict[str, Any]:
-        """Return the id of what was created, and its name or the id of what it belongs to."""
+        """Return the id of what was created, and the id of what it belongs to or its name."""
         kind, output = creation.kind, {creation.kind.id_name: created_id}
-        if creation.given_name is not None:
-            output[kind.name_member] = creation.given_name
-        elif kind.parent_name is not None and creation.parent_id is not None:
+        if kind.parent_name is not None and creation.parent_id is not None:
             output[kind.parent_name] = creation.parent_id
+        elif creation.given_name is not None:
+            output[kind.name_member] = creation.given_name
         return output
 
     def deliver(self, context: Context, kinds: Sequence[type[RemoteObject]] | None = None) -> None:
