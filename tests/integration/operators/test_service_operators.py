@@ -102,7 +102,7 @@ def test_creating_a_service_sends_every_field_rendered(account, run_task):
         "billing": {"paymentTiming": "Postpaid"},
         "protocolVersion": 1,
     }
-    assert run.value == {"service_id": created["serviceId"]}
+    assert run.value == {"service_id": created["serviceId"], "name": "faq 1"}
     assert run.xcom["_link_QianfanServiceLink"].endswith("/qianfan/ais/console/onlineService")
 
 

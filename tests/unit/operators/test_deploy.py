@@ -57,6 +57,7 @@ def test_without_a_smoke_test_nothing_is_asked(work):
 
 def test_without_waiting_only_the_ids_are_returned(work):
     result = work.run(wait_for_completion=False)
+    assert result.pop("name").startswith("nightly_")
     expected = {"service_id": work.ours()[0], "model_id": work.arguments["model_id"]}
     assert result == {**expected, "previous_model_id": None}
 
