@@ -33,8 +33,8 @@ class QianfanCreateServiceOperator(QianfanNewServiceOperator):
     Returns ``service_id``, ``name``, ``model_set_id``, ``model_id``, ``url``, ``endpoint``, ``service_type``,
     ``status``, ``run_status`` (the service's own word), ``update_status``, ``charge_type``, ``pay_type``,
     ``create_time`` and ``console_url``; without ``wait_for_completion`` only ``service_id`` and
-    ``name``, and ``QianfanServiceSensor`` waits until it is Serving. A service that nobody has paid for may stay ``New``
-    for ever: give the task an ``execution_timeout``.
+    ``name``, and ``QianfanServiceSensor`` waits until it is Serving. A service that nobody has paid for may
+    stay ``New`` for ever: give the task an ``execution_timeout``.
 
     .. seealso::
         https://cloud.baidu.com/doc/qianfan-api/s/kmm2wd9z1
