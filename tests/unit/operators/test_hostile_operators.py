@@ -33,6 +33,7 @@ from airflow_qianfan.operators import (
     service,
 )
 from airflow_qianfan.operators.action import QianfanActionOperator
+from airflow_qianfan.operators.base import update
 
 VERSION = {"model_set_id": "a-1", "model_id": "a-2"}
 SOON = {"execution_timeout": timedelta(milliseconds=1), "roll_back": True}
@@ -187,6 +188,8 @@ def execute() -> Iterator[Execute]:
             httpx.HTTPTransport, "handle_request", lambda _, request: transport.handle_request(request)
         )
         patch.setattr(time, "sleep", lambda seconds: None)
+        # The time does not pass by sleeping, and a way back that never ends is waited for so long.
+        patch.setattr(update, "ROLL_BACK_SECONDS", 0.0)
         patch.setenv("AIRFLOW_CONN_QIANFAN_DEFAULT", json.dumps(connection))
         operators = [operator(task_id="it", **arguments) for operator, arguments in OPERATORS]
 
