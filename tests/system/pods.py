@@ -98,6 +98,8 @@ class PodExecutor(BaseExecutor):
                 continue
             self._pods.remove(pod)
             shutil.rmtree(folder)
+            if any(other[0] == key for other in self._pods):
+                continue  # its next process is what the key stands for now
             if code:
                 self.fail(key)
             else:
