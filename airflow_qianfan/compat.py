@@ -169,12 +169,13 @@ def smaller_guarantee(context: Context) -> str | None:
 def is_cancelled_by_airflow(error: asyncio.CancelledError) -> bool:
     """Return whether a trigger was cancelled because its task does not wait for it here any more.
 
-    From 3.3 on Airflow says so in the message of the error. Before, there is none, and a triggerer that ends
-    cancels all that runs in its event loop in the same way; nothing would answer it then.
+    From 3.3 on Airflow says so in the message of the error, which may get lost on the way. Before, there is
+    none. A triggerer that ends cancels all that runs in its event loop, without a message too; nothing would
+    answer it then.
     """
-    if REMEMBERS:
+    if error.args:
         return error.args[:1] == ("__airflow_user_action__",)
-    return not error.args and not all(task.cancelling() for task in asyncio.all_tasks())
+    return not all(task.cancelling() for task in asyncio.all_tasks())
 
 
 AFTER_A_CLEAR = (

@@ -51,23 +51,20 @@ def test_a_smaller_guarantee_is_told(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("remembers", "message", "expected"),
+    ("message", "expected"),
     [
-        (True, ("__airflow_user_action__",), True),
-        (True, (), False),
-        (True, ("EOF - shutting down",), False),
-        (False, (), True),
-        (False, ("Supervisor closed",), False),
+        (("__airflow_user_action__",), True),
+        ((), True),
+        (("EOF - shutting down",), False),
+        (("Supervisor closed",), False),
     ],
 )
-async def test_a_trigger_knows_whether_airflow_has_cancelled_it(monkeypatch, remembers, message, expected):
-    monkeypatch.setattr(compat, "REMEMBERS", remembers)
+async def test_a_trigger_knows_whether_airflow_has_cancelled_it(message, expected):
     assert compat.is_cancelled_by_airflow(asyncio.CancelledError(*message)) is expected
 
 
-def test_a_triggerer_that_ends_is_no_user(monkeypatch):
+def test_a_triggerer_that_ends_is_no_user():
     """It leaves its event loop, which cancels all tasks without a message."""
-    monkeypatch.setattr(compat, "REMEMBERS", False)
     found = []
 
     async def wait() -> None:

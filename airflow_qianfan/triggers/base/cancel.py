@@ -191,6 +191,9 @@ async def astop_object(hook: QianfanHook, target: Target, why: str, log: Logger,
         return _report(target, error, why, log)
     except TimeoutError:
         return _report(target, QianfanWaitTimeoutError(_NOT_ENDED % seconds), why, log)
+    except Exception as error:
+        # Nobody would see it: who asked for the stop has been cancelled. Its text may hold anything.
+        return _report(target, AirflowException(f"unexpected {type(error).__name__}"), why, log)
 
 
 _STOPPING: set[asyncio.Task[Any]] = set()

@@ -40,28 +40,28 @@ class _Registry:
         self.metrics: Metrics | None = None
         self._pollers: dict[QianfanConfig, tuple[Poller, int]] = {}
         self._configs: dict[str, tuple[QianfanConfig, float]] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._reading: dict[str, asyncio.Task[None]] = {}
         self._opening = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def config(self, conn_id: str, *, not_older_than: float) -> QianfanConfig:
         """Return what a connection says, read once for all that ask."""
-        known = self._configs.get(conn_id)
-        if known is not None and known[1] >= not_older_than:
-            return known[0]
-        async with self._locks.setdefault(conn_id, asyncio.Lock()):
-            known = self._configs.get(conn_id)
-            if known is None or known[1] < not_older_than:
-                known = await self._read(conn_id, known)
-                self._configs[conn_id] = known
-            return known[0]
+        while (known := self._configs.get(conn_id)) is None or known[1] < not_older_than:
+            reading = self._reading.get(conn_id)
+            if reading is None:
+                # A task of its own: the trigger that happens to ask first may be cancelled meanwhile, and
+                # Airflow's way to a secrets backend loses the message that says why.
+                reading = asyncio.create_task(self._read(conn_id, known))
+                self._reading[conn_id] = reading
+                reading.add_done_callback(lambda _: self._reading.pop(conn_id))
+            await asyncio.shield(reading)
+        return known[0]
 
-    async def _read(
-        self, conn_id: str, known: tuple[QianfanConfig, float] | None
-    ) -> tuple[QianfanConfig, float]:
+    async def _read(self, conn_id: str, known: tuple[QianfanConfig, float] | None) -> None:
         asked = time.monotonic()
         try:
             config = await QianfanHook(conn_id).aget_config()
+            config = config.model_copy(update={"max_retries": 0})
         except Exception as error:
             if known is None:
                 if isinstance(error, QianfanConfigurationError) or not isinstance(error, AirflowException):
@@ -73,8 +73,8 @@ class _Registry:
             # All that wait would fail with it, and what they wait for goes on.
             reason = error if isinstance(error, AirflowException) else type(error).__name__
             log.warning(CANNOT_CHANGE, conn_id, reason)
-            return known[0], asked
-        return config.model_copy(update={"max_retries": 0}), asked
+            config = known[0]
+        self._configs[conn_id] = (config, asked)
 
     async def join(self, config: QianfanConfig) -> Poller:
         """Return the poller, which is started by the first that joins."""

@@ -211,6 +211,43 @@ async def test_forty_tasks_that_a_user_ends_at_once_are_all_stopped(qianfan, air
     assert {trigger.kind().states.read(remote.word).phase for remote in remotes} == {Phase.STOPPED}
 
 
+@each_trigger
+async def test_a_task_that_ends_while_its_trigger_reads_the_connection_is_stopped(
+    qianfan, airflow, trigger, monkeypatch
+):
+    """Airflow reads a secrets backend with asgiref, which loses the message of a cancellation."""
+    remote = qianfan.add(trigger.kind(), "id-1")
+    read = QianfanHook.aget_config
+
+    async def read_slowly(hook):
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            raise asyncio.CancelledError from None
+        return await read(hook)
+
+    monkeypatch.setattr(QianfanHook, "aget_config", read_slowly)
+    waiting = asyncio.create_task(anext(make_trigger(trigger).run()))
+    await asyncio.sleep(1)
+    waiting.cancel("__airflow_user_action__")
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert trigger.kind().states.read(remote.word).phase is Phase.STOPPED
+
+
+@each_trigger
+async def test_a_stop_that_fails_in_an_unexpected_way_says_so(qianfan, airflow, trigger, monkeypatch, capsys):
+    async def fail(hook):
+        raise RuntimeError("sk-secret")
+
+    monkeypatch.setattr(QianfanHook, "aget_config", fail)
+    await make_trigger(trigger).on_kill()
+    (line,) = lines_of(capsys, "error")
+    assert f"Stopping {trigger.kind().noun} id-1" in line
+    assert "did not succeed: unexpected RuntimeError" in line
+    assert "sk-secret" not in line
+
+
 # Until it is verified
 
 
