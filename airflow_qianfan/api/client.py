@@ -29,9 +29,6 @@ from airflow_qianfan.exceptions import QianfanConfigurationError, QianfanError
 ResultT = TypeVar("ResultT")
 ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 
-KEEP_ALIVE = 50.0
-"""Seconds for which an idle connection is kept open; load balancers close it after a minute."""
-
 
 class QianfanClient:
     """Calls Actions and waits for the answer.
@@ -130,7 +127,7 @@ class AsyncQianfanClient:
     """Calls Actions without blocking the event loop. Its methods are those of :class:`QianfanClient`.
 
     :param config: where the service is and who calls it.
-    :param max_connections: TCP connections at most, which are kept open; None leaves it to httpx.
+    :param max_connections: TCP connections at most; None leaves it to httpx.
     :param observer: is told how the calls go.
     """
 
@@ -144,7 +141,11 @@ class AsyncQianfanClient:
         self._observer = observer
         self._rate_limiter = RateLimiter(config.max_qps)
         self._config = config
-        options: dict[str, Any] = {} if max_connections is None else {"limits": _limits(max_connections)}
+        options: dict[str, Any] = {}
+        if max_connections is not None:
+            # Those that a busy moment has opened are closed when they are idle for 5 s: each makes every
+            # request dearer.
+            options["limits"] = httpx.Limits(max_connections=max_connections)
         self._http = open_http(httpx.AsyncClient, config, **options)
 
     async def call(self, request: Action[ResultT]) -> ResultT:
@@ -218,12 +219,6 @@ def _trusted(verify: bool | str) -> bool | ssl.SSLContext:
     if Path(verify).is_dir():
         return ssl.create_default_context(capath=verify)
     return ssl.create_default_context(cafile=verify)
-
-
-def _limits(connections: int) -> httpx.Limits:
-    return httpx.Limits(
-        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE
-    )
 
 
 def open_http(
