@@ -7,7 +7,7 @@ import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -204,21 +204,24 @@ class AsyncQianfanClient:
         return call.answer(response, body.content())
 
 
-@cache
-def _certifi() -> ssl.SSLContext:
-    # Reading it takes as long as twenty calls, and the file never changes.
-    return httpx.create_ssl_context(trust_env=False)
-
-
-def _trusted(verify: bool | str) -> bool | ssl.SSLContext:
-    if verify is True and not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
-        return _certifi()
-    if isinstance(verify, bool):
-        return verify
+@lru_cache(maxsize=8)
+def _context(path: str, changed: int) -> ssl.SSLContext:
+    # Reading the certificates takes as long as twenty calls, and they rarely change.
+    if not path:
+        return httpx.create_ssl_context(trust_env=False)
     # httpx takes a path too, but warns that it will not for ever.
-    if Path(verify).is_dir():
-        return ssl.create_default_context(capath=verify)
-    return ssl.create_default_context(cafile=verify)
+    if Path(path).is_dir():
+        return ssl.create_default_context(capath=path)
+    return ssl.create_default_context(cafile=path)
+
+
+def _trusted(verify: bool | str, trust_env: bool) -> bool | ssl.SSLContext:
+    if verify is False:
+        return False
+    path = verify if isinstance(verify, str) else ""
+    if not path and trust_env:
+        path = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or ""
+    return _context(path, Path(path).stat().st_mtime_ns if path else 0)
 
 
 def open_http(
@@ -232,11 +235,15 @@ def open_http(
     :param options: further options of httpx.
     :raises QianfanConfigurationError: certificates or proxy cannot be used.
     """
+    # A proxy of the environment has no business between this machine and itself.
+    trust_env = not config.is_local
     try:
-        trusted = _trusted(config.verify)
+        trusted = _trusted(config.verify, trust_env)
     except (OSError, ValueError) as error:
+        what = "SSL_CERT_FILE or SSL_CERT_DIR of the environment"
+        what = what if config.verify is True else f"verify {config.verify!r}"
         raise QianfanConfigurationError(
-            f"verify {config.verify!r} cannot be used: {clean(error, config.secrets)}; "
+            f"{what} cannot be used: {clean(error, config.secrets)}; "
             "it must be the path of a CA bundle on this machine"
         ) from None
     proxy = config.proxy.get_secret_value() if config.proxy else None
@@ -251,12 +258,11 @@ def open_http(
             timeout=config.timeout,
             verify=trusted,
             proxy=proxy,
-            # A proxy of the environment has no business between this machine and itself.
-            trust_env=not config.is_local,
+            trust_env=trust_env,
             follow_redirects=False,
             headers={"User-Agent": f"airflow-qianfan/{__version__}"},
             **options,
         )
     except (OSError, ValueError, ImportError) as error:
-        which = "proxy" if proxy else "HTTPS_PROXY, ALL_PROXY or SSL_CERT_FILE of the environment"
+        which = "proxy" if proxy else "HTTPS_PROXY or ALL_PROXY of the environment"
         raise QianfanConfigurationError(f"{which} cannot be used: {clean(error, config.secrets)}") from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import ssl
 import warnings
 from pathlib import Path
 
@@ -222,9 +224,28 @@ def test_bundle_or_proxy_that_fails_is_named(settings, message, kind):
 def test_proxy_of_the_environment_that_fails_is_named_as_such(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy:1080")
     with pytest.raises(
-        QianfanConfigurationError, match=r"^HTTPS_PROXY, .* of the environment cannot be used"
+        QianfanConfigurationError, match=r"^HTTPS_PROXY or .* of the environment cannot be used"
     ):
         QianfanClient(config(verify=False))
+
+
+def test_bundle_of_the_environment_that_fails_is_named_as_such(monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/bundle.pem")
+    with pytest.raises(QianfanConfigurationError, match=r"^SSL_CERT_FILE or .*cannot be used: .*No such"):
+        QianfanClient(config())
+
+
+def test_certificates_are_read_once_until_they_change(monkeypatch, tmp_path):
+    reads = []
+    make = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda **path: (reads.append(path), make(**path))[1])
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(Path(certifi.where()).read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    for changed in (1, 1, 2):
+        os.utime(bundle, (changed, changed))
+        QianfanClient(config()).close()
+    assert len(reads) == 2
 
 
 def test_bundle_and_folder_of_certificates_are_used_without_a_warning(tmp_path):
