@@ -29,9 +29,8 @@ def best_of(trainings, metric):
     return max(trainings, key=lambda training: float(training["metrics"][metric].rstrip("%")))
 
 
-@pytest.mark.parametrize("metric", ["BLEU-4", "ROUGE-L"])
-def test_sweep_tries_each_combination_once_and_publishes_the_best(emulator, examples, run_dag, metric):
-    run = run_dag(examples.dags["sweep"], run_conf={"search_space": SPACE, "metric": metric})
+def test_sweep_tries_each_combination_once_and_publishes_the_best(emulator, examples, run_dag):
+    run = run_dag(examples.dags["sweep"], run_conf={"search_space": SPACE, "metric": "BLEU-4"})
     assert run.state == "success", run.errors
     assert Counter(effects(emulator)) == {
         "CreateCustomModelSet": 1,
@@ -40,12 +39,13 @@ def test_sweep_tries_each_combination_once_and_publishes_the_best(emulator, exam
         "CreateCustomModel": 1,
     }
     assert effects(emulator)[0] == "CreateCustomModelSet"
-    assert [training["request"]["hyperParameterConfig"] for training in emulator.tasks] == [
+    tried = [training["request"]["hyperParameterConfig"] for training in emulator.tasks]
+    assert sorted(tried, key=lambda each: (each["learningRate"], each["epoch"])) == [
         {"learningRate": rate, "epoch": epoch, "maxSeqLen": 4096}
         for rate in (0.0001, 0.0003)
         for epoch in (1, 3)
     ]
-    best = best_of(emulator.tasks, metric)
+    best = best_of(emulator.tasks, "BLEU-4")
     (version,) = emulator.models
     assert version["status"] == "Ready"
     assert version["sourceInfo"]["taskId"] == best["taskId"]
@@ -55,12 +55,12 @@ def test_sweep_tries_each_combination_once_and_publishes_the_best(emulator, exam
 
 def test_a_training_of_a_sweep_that_fails_does_not_hold_up_the_others(emulator, examples, run_dag):
     emulator.fail_next("DescribeFineTuningTask", kind="unknown_status", word="Failed")
-    run = run_dag(examples.dags["sweep"])
+    run = run_dag(examples.dags["sweep"], run_conf={"search_space": {"epoch": [1, 2, 3]}})
     assert run.state == "success", run.errors
     assert isinstance(run.error, QianfanTerminalStateError)
     failed, *others = emulator.tasks
     assert failed["taskId"] in str(run.error)
-    assert len(others) == 3
+    assert len(others) == 2
     (version,) = emulator.models
     assert version["sourceInfo"]["taskId"] == best_of(others, "ROUGE-L")["taskId"]
 
