@@ -62,7 +62,6 @@ with DAG(
         input_bos_uri="{{ params.prompts }}",
         output_bos_uri="{{ params.answers }}",
         inference_params={"temperature": 0.1},
-        completion_window="24h",
         deferrable=True,
         # The wait for a free place counts, too.
         execution_timeout=timedelta(hours=30),

@@ -65,6 +65,11 @@ with DAG(
         "parameter_scale": Param(
             "LoRA", type="string", description="What to train", enum=["LoRA", "FullFineTuning"]
         ),
+        "hyper_parameter_config": Param(
+            {"epoch": 1, "learningRate": 0.0003, "maxSeqLen": 4096},
+            type="object",
+            description="Depends on model, mode and scale",
+        ),
         "min_improvement": Param(
             {"rouge_l": 0.01},
             type="object",
@@ -97,7 +102,7 @@ with DAG(
         model="{{ params.model }}",
         train_mode="{{ params.train_mode }}",
         parameter_scale="{{ params.parameter_scale }}",
-        hyper_parameter_config={"epoch": 1, "learningRate": 0.0003, "maxSeqLen": 4096},
+        hyper_parameter_config="{{ params.hyper_parameter_config | tojson }}",
         dataset_config={
             "sourceType": "Platform",
             "versions": [{"versionId": data.output["dataset_version_id"]}],

@@ -83,6 +83,7 @@ with DAG(
         space = params["search_space"]
         return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
+    # Where only a few trainings may go on at once: give this task a pool that includes deferred ones.
     train = QianfanCreateFineTuningTaskOperator.partial(
         task_id="train",
         fine_tuning_job_id=create_job.output["fine_tuning_job_id"],

@@ -24,6 +24,13 @@ def test_all_examples_parse(examples):
     assert set(examples.dags) == {path.stem for path in EXAMPLES.glob("*.py")}
 
 
+def test_the_readme_lists_all_examples():
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    assert [
+        path.name for path in EXAMPLES.glob("*.py") if f"](dags_examples/{path.name})" not in readme
+    ] == []
+
+
 @pytest.mark.parametrize(
     ("dag", "publishes"), [("train_and_publish", "publish_model"), ("fine_tune", "publish")]
 )

@@ -17,7 +17,7 @@ HOUR = 3600.0
 
 @pytest.fixture
 def emulator(start_emulator):
-    return start_emulator(task_seconds=0.4, model_seconds=0.2)
+    return start_emulator(task_seconds=0.4, model_seconds=0.2, strict=True)
 
 
 # --- sweep

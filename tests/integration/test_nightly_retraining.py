@@ -51,7 +51,7 @@ class Nights:
 
 @pytest.fixture
 def nights(start_emulator, examples, run_dag):
-    emulator = start_emulator(task_seconds=0.6, model_seconds=0.3)
+    emulator = start_emulator(task_seconds=0.6, model_seconds=0.3, strict=True)
     return Nights(emulator, examples.dags["nightly_retraining"], run_dag)
 
 
@@ -74,7 +74,9 @@ def test_a_better_model_is_deployed_and_each_thing_is_made_once(nights):
     assert files in {f"bos:/my-bucket/faq/{day:%Y-%m-%d}.jsonl" for day in (before, datetime.now(UTC))}
     version = emulator.objects("dataset_version")[-1]
     assert (version["datasetId"], version["publishStatus"]) == (nights.prepared.dataset_id, "Published")
-    assert request_of(emulator, "task")["datasetConfig"]["versions"] == [{"versionId": version["versionId"]}]
+    training = request_of(emulator, "task")
+    assert training["datasetConfig"]["versions"] == [{"versionId": version["versionId"]}]
+    assert training["hyperParameterConfig"] == {"epoch": 1, "learningRate": 0.0003, "maxSeqLen": 4096}
     assert request_of(emulator, "eval_task")["evalObjectConfig"]["evalModelConfig"] == {
         "versionId": "ds-0123456789abcdef",
         "evalModelConfigList": [{"modelId": new["modelId"]}, {"modelId": old["modelId"]}],

@@ -75,7 +75,7 @@ def test_nightly_retraining(airflow: LocalAirflow, qianfan: LocalQianfan) -> Non
         assert {task["state"] for task in airflow.api.tasks(dag_id, run_id).values()} == {"success"}
 
         done = [entry["action"] for entry in qianfan.journal()[before:] if entry["effect"]]
-        assert [action for action in done if action != "CreateBearerToken"] == [*NIGHT, *DEPLOYMENT]
+        assert done == [*NIGHT, *DEPLOYMENT]
         service = client.call(DescribeService(service_id=prepared.service_id))
         assert (service.status, service.model_id) == ("Serving", model_id)
     deployed = airflow.api.xcom(dag_id, run_id, "deploy")
