@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 
 from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs, DescribeFineTuningTask
 from airflow_qianfan.api.actions.model import DescribeModel
-from airflow_qianfan.api.client import QianfanClient
-from airflow_qianfan.api.config import QianfanConfig
 from airflow_qianfan.exceptions import QianfanNotFoundError
 from local_stack.qianfan import LocalQianfan
 
@@ -45,17 +43,10 @@ class Ledger:
 
 def read_ledger(qianfan: LocalQianfan) -> Ledger:
     """Read a Qianfan's journal, and find out through its API who is behind each entry."""
-    connection = qianfan.connection
-    config = QianfanConfig(
-        access_key_id=qianfan.access_key,
-        secret_access_key=qianfan.secret_key,
-        session_token=(connection["extra"] or {}).get("session_token"),
-        endpoint=qianfan.endpoint,
-    )
     ledger = Ledger()
     sources: dict[str, Source] = {}
     effective = [entry for entry in qianfan.journal() if entry["effect"]]
-    with QianfanClient(config) as client:
+    with qianfan.client() as client:
         for job in client.iterate(DescribeFineTuningJobs(max_keys=100)):
             sources[job.job_id] = _source(job.description)
         for entry in effective:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
+from example_dags import EXAMPLES
 from sqlalchemy import select
 from versions import DagSerialization, deserialize
 
@@ -116,6 +117,15 @@ def run_task(run_dag: Callable[..., Run]) -> Callable[..., Run]:
         return run_dag(_dag_of(operator, params, arguments))
 
     return run
+
+
+@pytest.fixture
+def examples(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The example DAGs, whose tasks poll often."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    monkeypatch.setenv("AIRFLOW__QIANFAN__POLL_INTERVAL", "0.1")
+    return DagBag(EXAMPLES, bundle_name="dags-folder")
 
 
 @dataclass

@@ -2,27 +2,15 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
+from example_dags import EXAMPLES, effects
 
 from airflow_qianfan.emulator import Assumptions
 from airflow_qianfan.exceptions import QianfanTerminalStateError
 
-EXAMPLES = Path(__file__).parents[2] / "dags_examples"
 DAY = 86400.0
 CREATES = ["CreateFineTuningJob", "CreateFineTuningTask", "CreateCustomModelSet", "CreateCustomModel"]
-
-
-@pytest.fixture
-def examples(monkeypatch):
-    monkeypatch.setenv("AIRFLOW__QIANFAN__POLL_INTERVAL", "0.1")
-    return DagBag(EXAMPLES, bundle_name="dags-folder")
-
-
-def effects(emulator):
-    return [call["action"] for call in emulator.journal if call["effect"]]
 
 
 def hide_the_end(emulator, word):
@@ -34,6 +22,13 @@ def hide_the_end(emulator, word):
 def test_all_examples_parse(examples):
     assert examples.import_errors == {}
     assert set(examples.dags) == {path.stem for path in EXAMPLES.glob("*.py")}
+
+
+def test_the_readme_lists_all_examples():
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    assert [
+        path.name for path in EXAMPLES.glob("*.py") if f"](dags_examples/{path.name})" not in readme
+    ] == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The example DAG on a real scheduler, API server, DAG processor and triggerer."""
+"""The example DAGs on a real scheduler, API server, DAG processor and triggerer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import httpx
 import psutil
 import pytest
 from ground import HOUR
+from night import DEPLOYMENT, NIGHT, prepare
 
+from airflow_qianfan.api.actions.service import DescribeService
 from demo.__main__ import DAG_ID
 from local_stack.airflow import COMPONENTS, USER, LocalAirflow
 from local_stack.guard import is_alive
@@ -51,6 +53,34 @@ def percentages(airflow: LocalAirflow, run_id: str) -> list[int]:
     entries = airflow.api.log(DAG_ID, run_id, "wait_for_training")
     found = [re.search(r"(\d+)% done", str(entry["event"])) for entry in entries]
     return [int(one[1]) for one in found if one is not None]
+
+
+def test_nightly_retraining(airflow: LocalAirflow, qianfan: LocalQianfan) -> None:
+    dag_id = "nightly_retraining"
+    with qianfan.client() as client:
+        prepared = prepare(client.call, qianfan.pass_time)
+        before = len(qianfan.journal())
+        airflow.api.unpause(dag_id)
+        run_id = airflow.api.trigger(dag_id, prepared.conf)
+        airflow.api.wait_for_task(dag_id, run_id, "train", "deferred")
+        qianfan.pass_time(HOUR)
+        airflow.api.wait_for_task(dag_id, run_id, "evaluate", "deferred")
+        model_id = airflow.api.xcom(dag_id, run_id, "publish")["model_id"]
+        scores = {model_id: "50.00%", prepared.model_id: "40.00%"}
+        report = [{"modelId": version, "rouge_l": score} for version, score in scores.items()]
+        answer = {"route": "/v2/eval", "action": "DescribeEvalTaskReport", "result": report}
+        qianfan.administer("POST", "answers", answer)
+        qianfan.pass_time(HOUR)
+        assert airflow.api.wait_for_run(dag_id, run_id) == "success"
+        assert {task["state"] for task in airflow.api.tasks(dag_id, run_id).values()} == {"success"}
+
+        done = [entry["action"] for entry in qianfan.journal()[before:] if entry["effect"]]
+        assert done == [*NIGHT, *DEPLOYMENT]
+        service = client.call(DescribeService(service_id=prepared.service_id))
+        assert (service.status, service.model_id) == ("Serving", model_id)
+    deployed = airflow.api.xcom(dag_id, run_id, "deploy")
+    assert deployed["previous_model_id"] == prepared.model_id
+    assert deployed["answer"].startswith(f"{model_id} heard: ")
 
 
 @pytest.mark.slow
