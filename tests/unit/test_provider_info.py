@@ -24,6 +24,7 @@ from airflow_qianfan.get_provider_info import get_provider_info
 from airflow_qianfan.settings import DEFAULTS
 
 INFO = get_provider_info()
+param, slow = pytest.param, pytest.mark.slow
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -164,10 +165,10 @@ def providers(*command: str) -> tuple[list[dict[str, Any]], str]:
     ("command", "expected"),
     [
         (["list"], "airflow-qianfan"),
-        (["get", "airflow-qianfan", "--full"], "airflow_qianfan.operators.finetuning"),
-        (["hooks"], "airflow_qianfan.hooks.qianfan.QianfanHook"),
-        (["links"], "airflow_qianfan.links.QianfanFineTuningTaskLink"),
-        (["triggers"], "airflow_qianfan.triggers.finetuning"),
+        param(["get", "airflow-qianfan", "--full"], "airflow_qianfan.operators.finetuning", marks=slow),
+        param(["hooks"], "airflow_qianfan.hooks.qianfan.QianfanHook", marks=slow),
+        param(["links"], "airflow_qianfan.links.QianfanFineTuningTaskLink", marks=slow),
+        param(["triggers"], "airflow_qianfan.triggers.finetuning", marks=slow),
     ],
     ids=["list", "get", "hooks", "links", "triggers"],
 )
