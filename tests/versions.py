@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ except ImportError:  # 3.1
     from airflow.serialization.serde import deserialize, serialize
     from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
 
-__all__ = ["AIRFLOW", "DagSerialization", "deserialize", "needs", "serialize", "set_up_stats"]
+__all__ = ["AIRFLOW", "DagSerialization", "deserialize", "needs", "read_dags", "serialize", "set_up_stats"]
 
 
 def needs(major: int, minor: int, why: str) -> pytest.MarkDecorator:
@@ -27,6 +28,17 @@ def needs(major: int, minor: int, why: str) -> pytest.MarkDecorator:
     :param why: what this version of Airflow lacks.
     """
     return pytest.mark.skipif((major, minor) > AIRFLOW, reason=f"Airflow before {major}.{minor}: {why}")
+
+
+def read_dags(folder: Path) -> Any:
+    """Return the ``DagBag`` of a folder."""
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # 3.1
+        from airflow.models.dagbag import DagBag
+
+        return DagBag(folder, include_examples=False)
+    return DagBag(folder, bundle_name="dags-folder")
 
 
 def set_up_stats() -> None:

@@ -16,7 +16,7 @@ import pytest
 from airflow.sdk import DAG
 from example_dags import EXAMPLES
 from sqlalchemy import select
-from versions import DagSerialization, deserialize
+from versions import DagSerialization, deserialize, read_dags
 
 from airflow_qianfan.api.actions.finetuning import CreateFineTuningJob, CreateFineTuningTask
 from airflow_qianfan.api.actions.model import CreateCustomModel, CreateCustomModelSet
@@ -122,10 +122,8 @@ def run_task(run_dag: Callable[..., Run]) -> Callable[..., Run]:
 @pytest.fixture
 def examples(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The example DAGs, whose tasks poll often."""
-    from airflow.dag_processing.dagbag import DagBag
-
     monkeypatch.setenv("AIRFLOW__QIANFAN__POLL_INTERVAL", "0.1")
-    return DagBag(EXAMPLES, bundle_name="dags-folder")
+    return read_dags(EXAMPLES)
 
 
 @dataclass

@@ -150,10 +150,10 @@ class Spy(BaseSecretsBackend):
 """
 PARSE = """
 import sys
-from airflow.dag_processing.dagbag import DagBag
+from versions import read_dags
 from airflow_qianfan.hooks.qianfan import QianfanHook
 
-bag = DagBag(sys.argv[1], bundle_name="dags-folder")
+bag = read_dags(sys.argv[1])
 print("PARSED", len(bag.dags), flush=True)
 try:
     QianfanHook().client
@@ -166,7 +166,7 @@ def test_parsing_the_examples_reads_no_connection(tmp_path):
     (tmp_path / "spy.py").write_text(SPY)
     environment = {
         **os.environ,
-        "PYTHONPATH": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join((str(tmp_path), str(EXAMPLES.parent / "tests"))),
         "AIRFLOW__SECRETS__BACKEND": "spy.Spy",
         "AIRFLOW__WORKERS__SECRETS_BACKEND": "spy.Spy",
     }

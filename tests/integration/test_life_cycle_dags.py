@@ -117,16 +117,18 @@ def batch(emulator, service, examples, run_dag, tmp_path):
     emulator.advance(HOUR)
     dag = examples.dags["batch_inference"]
 
-    def run(lines):
-        def write_answers(context):
-            uri = context["ti"].xcom_pull(task_ids="answer", key="result_uri")
-            folder = tmp_path / uri.removeprefix("bos:/")
-            folder.mkdir(parents=True)
-            half = len(lines) // 2
-            for name, part in (("0.jsonl", lines[:half]), ("1.jsonl", lines[half:])):
-                (folder / name).write_text("".join(json.dumps(line) + "\n" for line in part))
+    def run(lines=()):
+        def describe(body):
+            (task,) = emulator.objects("batch_inference_task")
+            if task["runStatus"] == "Done":
+                folder = tmp_path / task["outputBosUri"].removeprefix("bos:/") / task["outputDir"]
+                folder.mkdir(parents=True, exist_ok=True)
+                half = len(lines) // 2
+                for name, part in (("0.jsonl", lines[:half]), ("1.jsonl", lines[half:])):
+                    (folder / name).write_text("".join(json.dumps(line) + "\n" for line in part))
+            return task
 
-        dag.task_dict["answer"].on_success_callback = [write_answers]
+        emulator.answer("/v2/batchinference", "DescribeBatchInferenceTask", describe)
         known = len(effects(emulator))
         conf = {"model_id": model_id, "dataset_id": dataset_id, "storage": f"{tmp_path.as_uri()}/"}
         return run_dag(dag, run_conf=conf), effects(emulator)[known:]
