@@ -1,20 +1,46 @@
-"""What a Qianfan emulator has done, by who asked for it."""
+"""What a Qianfan emulator has done, and who asked for it."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs, DescribeFineTuningTask
 from airflow_qianfan.api.actions.model import DescribeModel
-from airflow_qianfan.api.client import QianfanClient
-from airflow_qianfan.api.config import QianfanConfig
 from airflow_qianfan.exceptions import QianfanNotFoundError
 from local_stack.qianfan import LocalQianfan
 
 _SOURCE = re.compile(r"Airflow: (\S+) / (\S+) / (\w+)(?:\[(\d+)\])? \[airflow:\w{12}\]")
+
+
+#: What begins something beside trainings and versions of models, and which id of its journal entry tells for
+#: what. Of each id it may happen once.
+BEGINS = {
+    "CreateDataset": "datasetId",
+    "CreateDatasetVersion": "versionId",
+    "CreateImportTask": "versionId",
+    "PublishDatasetVersion": "versionId",
+    "CreateBatchInferenceTask": "taskId",
+    "CreateEvalTask": "taskId",
+    "CreateService": "serviceId",
+    "ModifyService": "serviceId",
+    "DeactivateService": "serviceId",
+    "CreateModelCompTask": "modelCompTaskId",
+    "CreateModelExportTask": "modelId",
+}
+
+
+def begun(journal: Iterable[Mapping[str, Any]]) -> Counter[tuple[str, str]]:
+    """Return how often each Action of ``BEGINS`` took effect for each id."""
+    return Counter(
+        (entry["action"], entry["ids"][BEGINS[entry["action"]]])
+        for entry in journal
+        if entry["effect"] and entry["action"] in BEGINS
+    )
 
 
 @dataclass(frozen=True)
@@ -45,17 +71,10 @@ class Ledger:
 
 def read_ledger(qianfan: LocalQianfan) -> Ledger:
     """Read a Qianfan's journal, and find out through its API who is behind each entry."""
-    connection = qianfan.connection
-    config = QianfanConfig(
-        access_key_id=qianfan.access_key,
-        secret_access_key=qianfan.secret_key,
-        session_token=(connection["extra"] or {}).get("session_token"),
-        endpoint=qianfan.endpoint,
-    )
     ledger = Ledger()
     sources: dict[str, Source] = {}
     effective = [entry for entry in qianfan.journal() if entry["effect"]]
-    with QianfanClient(config) as client:
+    with qianfan.client() as client:
         for job in client.iterate(DescribeFineTuningJobs(max_keys=100)):
             sources[job.job_id] = _source(job.description)
         for entry in effective:

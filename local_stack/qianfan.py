@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import port_for
 
+from airflow_qianfan.api.client import QianfanClient
+from airflow_qianfan.api.config import QianfanConfig
 from local_stack.process import GuardedProcess, Service
 from local_stack.waiting import wait_for
 
@@ -104,6 +106,16 @@ class LocalQianfan(Service):
     def connection_variable(self, connection_id: str = CONNECTION_ID) -> dict[str, str]:
         """The connection as an environment variable of Airflow."""
         return {f"AIRFLOW_CONN_{connection_id.upper()}": json.dumps(self.connection)}
+
+    def client(self) -> QianfanClient:
+        """A client of it, which its caller closes."""
+        config = QianfanConfig(
+            access_key_id=self.access_key,
+            secret_access_key=self.secret_key,
+            session_token=(self.connection["extra"] or {}).get("session_token"),
+            endpoint=self.endpoint,
+        )
+        return QianfanClient(config)
 
     def administer(self, method: str, path: str, order: Any = None) -> Any:
         """Send a request to one of the emulator's own paths, such as ``faults``, which need no signature."""
