@@ -195,8 +195,8 @@ class Creation:
     def _undecidable(self, why: str) -> QianfanAmbiguousCreateError:
         article = "an" if self.what.startswith(tuple("aeiou")) else "a"
         return QianfanAmbiguousCreateError(
-            f"{article} {self.what} may have been created: {why}. Look in the console; to create one all the same, "
-            'clear the task with on_clear="restart"'
+            f"{article} {self.what} may have been created: {why}. Look in the console; to create one all "
+            'the same, clear the task with on_clear="restart"'
         )
 
     def _candidates(self, parent_id: str | None) -> list[RemoteObject]:
