@@ -89,7 +89,7 @@ class QianfanAmbiguousCreateError(QianfanError, AirflowFailException):
 
     advice = (
         "It may or may not have taken effect: check in the console, or with a Describe Action, "
-        "before you run it again, since a second training or model is billed again."
+        "before you run it again, since what exists twice may be billed twice."
     )
 
 
@@ -317,9 +317,10 @@ class QianfanWaitTimeoutError(QianfanError):
 
 
 class QianfanExecutionTimeoutError(QianfanWaitTimeoutError, AirflowFailException):
-    """``execution_timeout`` is over, and a training was told to stop. Another attempt would take as long."""
+    """``execution_timeout`` is over, and what the task waited for was told to stop, where the service can.
+    Another attempt would take as long."""
 
-    advice = "Give the task a longer execution_timeout, or the training less to do."
+    advice = "Give the task a longer execution_timeout, or less to do."
 
 
 class QianfanUpdateError(QianfanError, AirflowFailException):

@@ -23,7 +23,8 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "airflow-qianfan",
         "name": "Baidu Qianfan",
         # Airflow shows this without the signs of RST, underscores included: an address would not survive.
-        "description": "Fine-tune, publish and manage models on Baidu Qianfan (千帆 ModelBuilder).",
+        "description": "From data set to served model on Baidu Qianfan (千帆 ModelBuilder): prepare data, "
+        "train, publish, evaluate, compress, deploy.",
         "integrations": [
             {
                 "integration-name": _INTEGRATION,

@@ -20,6 +20,8 @@ from local_stack.process import ProcessFailed
 from local_stack.qianfan import CONNECTION_ID, LocalQianfan
 
 DAG_ID = "train_and_publish"
+#: What the examples train on unless their parameters say otherwise.
+DATASET_VERSION_ID = "ds-0123456789abcdef"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Label, task whose return value holds it, and its name there.
 _RESULTS = (
@@ -87,6 +89,7 @@ class _Demo:
         qianfan = LocalQianfan(options.home / "emulator", task_seconds=options.task_seconds, strict=True)
         with self._console.status("Starting the Qianfan emulator ..."):
             running.enter_context(qianfan)
+            qianfan.add_dataset(DATASET_VERSION_ID)
         self._note_start("start emulator", f"Qianfan emulator: {qianfan.endpoint}")
 
         airflow = LocalAirflow(

@@ -1,11 +1,13 @@
-"""What a Qianfan emulator has done, by who asked for it."""
+"""What a Qianfan emulator has done, and who asked for it."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from airflow_qianfan.api.actions.finetuning import DescribeFineTuningJobs, DescribeFineTuningTask
 from airflow_qianfan.api.actions.model import DescribeModel
@@ -13,6 +15,32 @@ from airflow_qianfan.exceptions import QianfanNotFoundError
 from local_stack.qianfan import LocalQianfan
 
 _SOURCE = re.compile(r"Airflow: (\S+) / (\S+) / (\w+)(?:\[(\d+)\])? \[airflow:\w{12}\]")
+
+
+#: What begins something beside trainings and versions of models, and which id of its journal entry tells for
+#: what. Of each id it may happen once.
+BEGINS = {
+    "CreateDataset": "datasetId",
+    "CreateDatasetVersion": "versionId",
+    "CreateImportTask": "versionId",
+    "PublishDatasetVersion": "versionId",
+    "CreateBatchInferenceTask": "taskId",
+    "CreateEvalTask": "taskId",
+    "CreateService": "serviceId",
+    "ModifyService": "serviceId",
+    "DeactivateService": "serviceId",
+    "CreateModelCompTask": "modelCompTaskId",
+    "CreateModelExportTask": "modelId",
+}
+
+
+def begun(journal: Iterable[Mapping[str, Any]]) -> Counter[tuple[str, str]]:
+    """Return how often each Action of ``BEGINS`` took effect for each id."""
+    return Counter(
+        (entry["action"], entry["ids"][BEGINS[entry["action"]]])
+        for entry in journal
+        if entry["effect"] and entry["action"] in BEGINS
+    )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ class LocalQianfan(Service):
     :param task_seconds: How long a training takes.
     :param model_seconds: How long the creation of a model takes; the emulator's default if None.
     :param session_token: Token that must come with the key, if given.
-    :param strict: Whether it refuses models and values that the documents' tables exclude.
+    :param strict: Whether it refuses models and values that the documents' tables exclude, and data sets that
+        do not exist.
     :param keep_state: Whether it remembers everything when it is killed and started again.
     """
 
@@ -107,7 +108,7 @@ class LocalQianfan(Service):
         return {f"AIRFLOW_CONN_{connection_id.upper()}": json.dumps(self.connection)}
 
     def client(self) -> QianfanClient:
-        """Return a client with its key."""
+        """Return a client with its key, which its caller closes."""
         config = QianfanConfig(
             access_key_id=self.access_key,
             secret_access_key=self.secret_key,
@@ -120,6 +121,10 @@ class LocalQianfan(Service):
         """Send a request to one of the emulator's own paths, such as ``faults``, which need no signature."""
         url = f"{self.endpoint}/_emulator/{path}"
         return httpx.request(method, url, json=order, timeout=60, trust_env=False).raise_for_status().json()
+
+    def add_dataset(self, dataset_version_id: str) -> None:
+        """Put a data set there that can be trained on."""
+        self.administer("POST", "datasets", {"dataset_version_id": dataset_version_id})
 
     def pass_time(self, seconds: float) -> None:
         """Put its clock forward."""

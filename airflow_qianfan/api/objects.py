@@ -15,9 +15,13 @@ from airflow_qianfan.api.actions.base import Action, Page, Result
 if TYPE_CHECKING:
     from airflow_qianfan.api.client import QianfanClient
 
-Recognition = Literal["name", "mark", "being new", "parent", "nothing"]
+Recognition = Literal["name", "mark", "being new", "parent", "latest", "nothing"]
 """How an object that a task has created is told from all others: by its unique name, by the mark in its
-description, because it was not there before, by the state of what it belongs to, or not at all."""
+description, because it was not there before, or by the state of what it belongs to. Where only the ``latest``
+is shown, a new one may be anybody's. Of some kinds nothing is shown at all."""
+
+UNTOLD: frozenset[Recognition] = frozenset({"parent", "latest", "nothing"})
+"""Where the service may not tell whose an object is, or whether it exists."""
 
 
 class Phase(StrEnum):

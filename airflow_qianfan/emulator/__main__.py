@@ -35,7 +35,11 @@ def parser() -> argparse.ArgumentParser:
     add("--api-key", default=API_KEY, help="key with which deployed services are called")
     add("--task-seconds", type=_seconds, default=60.0, help="duration of a task (default %(default)s)")
     add("--model-seconds", type=_seconds, help="time until a model is ready (default: as a task, at most 2)")
-    add("--strict", action="store_true", help="refuse models and values that the documents' tables exclude")
+    add(
+        "--strict",
+        action="store_true",
+        help="refuse models and values that the documents' tables exclude, and unknown data sets",
+    )
     add("--state", metavar="FILE", help="keep everything in this file over a restart")
     add(
         "--log-level",

@@ -36,7 +36,7 @@ class Call(View):
     :param model_seconds: how long a new model takes.
     :param ids: filled by the Action: the objects it was about, for the journal.
     :param effect: set by the Action if it changed something.
-    :param strict: whether to refuse what the documents' tables of models exclude.
+    :param strict: whether to refuse what the documents' tables of models exclude, and unknown data sets.
     """
 
     body: dict[str, Any]

@@ -18,6 +18,8 @@ from starlette.types import Receive, Scope, Send
 from airflow_qianfan.emulator import backend as core
 from airflow_qianfan.emulator.answers import Registration
 from airflow_qianfan.emulator.console import Console
+from airflow_qianfan.emulator.data import DatasetVersion
+from airflow_qianfan.emulator.dataset import NewDataset, add
 from airflow_qianfan.emulator.faults import Fault
 
 ItemT = TypeVar("ItemT")
@@ -77,6 +79,7 @@ class Admin:
         self._backend = backend
         self._orders: TypeAdapter[list[Fault]] = TypeAdapter(list[Fault])
         self._registrations: TypeAdapter[list[Registration]] = TypeAdapter(list[Registration])
+        self._datasets: TypeAdapter[list[NewDataset]] = TypeAdapter(list[NewDataset])
 
     def routes(self) -> list[Route]:
         """Return the paths."""
@@ -85,6 +88,7 @@ class Admin:
             Route("/_emulator/journal", self.journal),
             Route("/_emulator/faults", self.faults, methods=["GET", "POST", "DELETE"]),
             Route("/_emulator/answers", self.answers, methods=["GET", "POST", "DELETE"]),
+            Route("/_emulator/datasets", self.datasets, methods=["GET", "POST"]),
             Route("/_emulator/clock", self.clock, methods=["GET", "POST"]),
             Route("/_emulator/reset", self.reset, methods=["POST"]),
         ]
@@ -117,6 +121,15 @@ class Admin:
             for registration in registrations:
                 self._backend.answers.add(registration)
             return JSONResponse(self._backend.answers.rows())
+
+    async def datasets(self, request: Request) -> Response:
+        """Return all data-set versions, after adding some (an object or a list of them) if so asked."""
+        new = await self._sent(request, self._datasets)
+        with self._backend.lock:
+            view = self._backend.view()
+            for one in new:
+                add(view, one)
+            return JSONResponse([version.show(view) for version in view.all(DatasetVersion)])
 
     async def clock(self, request: Request) -> Response:
         """Return the time of the service, after moving it if so asked."""

@@ -69,7 +69,7 @@ class Backend:
     :param assumptions: what the documents leave open.
     :param task_seconds: how long a new fine-tuning task takes.
     :param model_seconds: how long a new model takes to become ready.
-    :param strict: whether to refuse what the documents' tables of models exclude.
+    :param strict: whether to refuse what the documents' tables of models exclude, and unknown data sets.
     """
 
     def __init__(

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_qianfan.emulator.actions import Body, Call, Page, Route, Text, page, parse
 from airflow_qianfan.emulator.data import Dataset, DatasetVersion, ExportTask, ImportTask
 from airflow_qianfan.emulator.errors import bad_parameter
 from airflow_qianfan.emulator.records import new_id
 
+if TYPE_CHECKING:
+    from airflow_qianfan.emulator.store import View
+
 ROUTE = Route("/v2/dataset")
 FILE_ENDINGS = (".jsonl", ".zip", ".xlsx")
 MAX_FILES = {"BOS": 1000, "sysStorage": 100}
 
+DataFormat = Literal[
+    "PromptResponse",
+    "Role",
+    "SFT_FIM",
+    "Text",
+    "DPO_PromptChosenRejected",
+    "KTO_PromptChosenRejected",
+    "PromptSortedresponses",
+    "Prompt",
+    "PromptImage",
+    "PromptImageResponse",
+]
+
 
 class CreateDataset(Body):
     dataset_name: Text
-    data_format: Literal[
-        "PromptResponse",
-        "Role",
-        "SFT_FIM",
-        "Text",
-        "DPO_PromptChosenRejected",
-        "KTO_PromptChosenRejected",
-        "PromptSortedresponses",
-        "Prompt",
-        "PromptImage",
-        "PromptImageResponse",
-    ]
+    data_format: DataFormat
     storage_type: Literal["BOS", "sysStorage"]
     storage_path: str | None = None
 
@@ -289,3 +294,64 @@ def create_export(call: Call) -> Any:
 @ROUTE.action("DescribeExportTask", shows_state=True, shows_progress=True)
 def describe_export(call: Call) -> Any:
     return _without_id(call, call.find(ExportTask, "taskId", parse(TaskId, call.body).task_id))
+
+
+class NewDataset(BaseModel):
+    """Body of ``POST /_emulator/datasets``: a data set with one version, imported and published.
+
+    :param dataset_version_id: id of the version; None for a new one.
+    :param dataset_id: id of the data set; None for a new one.
+    :param name: its name; None for its id.
+    :param data_format: what its lines are.
+    :param samples: how many there are.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    dataset_version_id: Text | None = None
+    dataset_id: Text | None = None
+    name: Text | None = None
+    data_format: DataFormat = "PromptResponse"
+    samples: int = Field(default=100, ge=0)
+
+
+def add(view: View, new: NewDataset) -> DatasetVersion:
+    """Put a data set there that can be trained on at once, and return its version.
+
+    :raises ValueError: an id or the name is taken.
+    """
+    dataset_id = new.dataset_id or new_id("dg")
+    dataset = Dataset(
+        id=dataset_id,
+        name=new.name or dataset_id,
+        data_format=new.data_format,
+        storage_type="sysStorage",
+        storage_path="",
+        versions_made=1,
+        created=view.now,
+    )
+    version = DatasetVersion(
+        id=new.dataset_version_id or new_id("ds", 16),
+        dataset_id=dataset.id,
+        number=1,
+        description="",
+        published=view.now,
+        created=view.now,
+    )
+    if version.id in view.store.table(DatasetVersion):
+        raise ValueError(f"there is a data-set version {version.id!r} already")
+    if any(dataset.id == known.id or dataset.name == known.name for known in view.all(Dataset)):
+        raise ValueError(f"there is a data set {dataset.name!r} already")
+    loaded = ImportTask(
+        id=new_id("task"),
+        version_id=version.id,
+        seconds=0.0,
+        fails=False,
+        samples=new.samples,
+        created=view.now,
+    )
+    for record in (dataset, version, loaded):
+        view.store.put(record)
+    # Writes them to the state file.
+    view.store.advance(0.0)
+    return version

@@ -12,6 +12,7 @@ from pydantic import Field
 from airflow_qianfan.emulator.actions import Body, Call, Page, Route, Text, page, parse
 from airflow_qianfan.emulator.errors import bad_parameter
 from airflow_qianfan.emulator.records import Record, new_id
+from airflow_qianfan.emulator.strict import check_dataset_version
 
 if TYPE_CHECKING:
     from airflow_qianfan.emulator.store import View
@@ -214,6 +215,8 @@ def create_task(call: Call) -> Any:
     for model in models.eval_model_config_list if models else ():
         if model.prompt_template is not None and "{input}" not in model.prompt_template:
             raise bad_parameter("promptTemplate")
+    if models and call.strict:
+        check_dataset_version(call, models.version_id)
     task = EvalTask(
         id=new_id("ame"),
         name=request.task_name,

@@ -10,7 +10,7 @@ from airflow_qianfan.emulator.actions import Body, Call, Page, Route, Text, page
 from airflow_qianfan.emulator.data import DatasetVersion as KnownVersion
 from airflow_qianfan.emulator.errors import bad_parameter
 from airflow_qianfan.emulator.records import new_id
-from airflow_qianfan.emulator.strict import check_job, check_task
+from airflow_qianfan.emulator.strict import check_dataset_version, check_job, check_task
 from airflow_qianfan.emulator.supported import SUPPORTED_MODELS, is_text_to_image, with_defects
 from airflow_qianfan.emulator.training import Job, Task
 
@@ -153,9 +153,15 @@ def _check_base(call: Call, job: Job, task_id: str, step: int | None) -> None:
 
 
 def _check_published(call: Call, versions: list[DatasetVersion]) -> None:
-    """Refuse a version that is not published; one that was never heard of may be somebody's example."""
+    """Refuse a version that is not published.
+
+    One that was never heard of may be somebody's example, unless the emulator is strict.
+    """
     for version in versions:
-        known = call.get(KnownVersion, version.version_id or "")
+        version_id = version.version_id or ""
+        if call.strict:
+            check_dataset_version(call, version_id)
+        known = call.get(KnownVersion, version_id)
         if known is not None and known.publish_status(call.now) != "Published":
             raise call.wrong_state(f"The data-set version {known.id} is not published.")
 

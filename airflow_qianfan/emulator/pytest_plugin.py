@@ -22,7 +22,8 @@ _SECONDS = {"POLL_INTERVAL": "0.2", "MAX_POLL_INTERVAL": "0.2", "SETTLE_SECONDS"
 def qianfan_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[QianfanEmulator]:
     """Run an emulator for one test, and point ``AIRFLOW_CONN_QIANFAN_DEFAULT`` at it.
 
-    It is strict: base models, train modes and hyper-parameters that Qianfan's documents exclude are refused.
+    It is strict: base models, train modes and hyper-parameters that Qianfan's documents exclude are refused,
+    and data-set versions that do not exist; ``qianfan_emulator.add_dataset("ds-…")`` makes one.
     A training takes about two seconds and a model version about one. Operators and sensors that are made
     during the test poll every 0.2 seconds.
     """

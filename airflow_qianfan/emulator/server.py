@@ -45,7 +45,7 @@ class QianfanEmulator:
     :param read_only_keys: id and secret of further keys, which may only use actions that begin with Describe.
     :param api_key: key with which deployed services are called.
     :param strict: refuse base models, train modes, scales and hyper-parameters that the documents' tables
-        exclude, so that a misspelt one shows in a test.
+        exclude, and data-set versions that do not exist, so that a misspelt one shows in a test.
     :param state: file that keeps everything over a restart; without it all is forgotten.
     :param host: address to listen on. The administration is open to all who reach it.
     :param port: port to listen on; 0 for a free one.
@@ -193,7 +193,7 @@ class QianfanEmulator:
 
     @property
     def strict(self) -> bool:
-        """Whether models, modes and values that the documents' tables exclude are refused; can be set."""
+        """Whether what the documents' tables exclude, and unknown data sets, are refused; can be set."""
         return self._backend.strict
 
     @strict.setter
@@ -291,6 +291,39 @@ class QianfanEmulator:
         fault = Fault.model_validate({"action": action, "kind": kind, "count": count, **options})
         with self._backend.lock:
             self._backend.faults.add(fault)
+
+    def add_dataset(
+        self,
+        dataset_version_id: str | None = None,
+        *,
+        dataset_id: str | None = None,
+        name: str | None = None,
+        data_format: str = "PromptResponse",
+        samples: int = 100,
+    ) -> dict[str, Any]:
+        """Put a data set there with one version, imported and published, and return that as it is shown.
+
+        :param dataset_version_id: id of the version, such as ``ds-0123456789abcdef``; None for a new one.
+        :param dataset_id: id of the data set, such as ``dg-0123456789ab``; None for a new one.
+        :param name: name of the data set; None for its id.
+        :param data_format: ``dataFormat``, as CreateDataset takes it.
+        :param samples: how many samples it holds.
+        :raises ValueError: an id or the name is taken, or there is no such format.
+        """
+        from airflow_qianfan.emulator.dataset import NewDataset, add
+
+        new = NewDataset.model_validate(
+            {
+                "dataset_version_id": dataset_version_id,
+                "dataset_id": dataset_id,
+                "name": name,
+                "data_format": data_format,
+                "samples": samples,
+            }
+        )
+        with self._backend.lock:
+            view = self._backend.view()
+            return add(view, new).show(view)
 
     def judge(self, eval_task_id: str) -> None:
         """Let a person judge the answers of an evaluation that waits for that.

@@ -1,4 +1,4 @@
-"""What a strict emulator refuses: what the documents' tables of models exclude.
+"""What a strict emulator refuses: what the documents' tables of models exclude, and unknown data sets.
 
 Where there is no table, nothing is excluded: of a train mode without one only the name is checked.
 """
@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from airflow_qianfan.emulator.actions import Call
+from airflow_qianfan.emulator.data import DatasetVersion
 from airflow_qianfan.emulator.errors import ApiError, bad_parameter
 from airflow_qianfan.emulator.supported import (
     NAMED_MODELS,
@@ -71,6 +73,21 @@ def check_task(model: str, train_mode: str, scale: str | None, parameters: Mappi
             raise _refusal(key, f"{value!r} is not in {rows[0]['checkValue']} for {model}, {train_mode}.")
 
 
+def check_dataset_version(call: Call, version_id: str) -> None:
+    """Check that a data-set version exists.
+
+    :raises ApiError: nobody has created or added it.
+    """
+    if call.get(DatasetVersion, version_id) is not None:
+        return
+    near = get_close_matches(version_id, [version.id for version in call.all(DatasetVersion)], n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise _strictly(
+        call.missing("versionId"),
+        f"There is no data-set version {version_id!r}.{hint} emulator.add_dataset({version_id!r}) makes one.",
+    )
+
+
 def _check_name(member: str, name: str, known: Iterable[str], where: str = "", *, what: str = "") -> None:
     known = sorted(known)
     if name in known:
@@ -82,7 +99,10 @@ def _check_name(member: str, name: str, known: Iterable[str], where: str = "", *
 
 
 def _refusal(member: str, why: str) -> ApiError:
-    error = bad_parameter(member)
+    return _strictly(bad_parameter(member), why)
+
+
+def _strictly(error: ApiError, why: str) -> ApiError:
     hint = "This emulator is strict; emulator.strict = False lets it pass."
     return ApiError(error.refusal, f"{error.message} {why} {hint}")
 

@@ -154,7 +154,7 @@ class QianfanCreateEvalResultExportTaskOperator(QianfanWaitingOperator):
 
     With ``wait_for_completion`` it waits for its end, and returns what
     :class:`QianfanDescribeEvalResultExportTaskOperator` does. The service lists no exports: where the answer
-    of the Create is lost, the task fails, and only a clear creates another.
+    of the Create is lost, the task fails, and only a clear with ``on_clear="restart"`` creates another.
 
     .. seealso::
         https://cloud.baidu.com/doc/qianfan-api/s/gmm4mlezs

@@ -99,6 +99,7 @@ def test_preset_models_are_listed(emulator):
 
 def test_advanced_settings_are_json_text(source):
     assert Model.V2.describe_model_custom_advanced_conf(source[0])["result"] == "{}"
+    assert Model.V2.describe_model_system_advanced_conf("chat")["result"] == "{}"
 
 
 def test_the_table_of_models_is_one_that_the_sdk_can_read(monkeypatch):

@@ -50,6 +50,42 @@ def test_reset_forgets_everything(emulator):
     assert emulator.jobs == []
 
 
+def test_a_data_set_is_added_from_python(emulator):
+    shown = emulator.add_dataset("ds-mine", dataset_id="dg-mine", name="faq", data_format="Role", samples=7)
+    states = {"importStatus": "ImportFinished", "publishStatus": "Published"}
+    names = {"datasetId": "dg-mine", "datasetName": "faq", "versionId": "ds-mine", "dataFormat": "Role"}
+    assert shown.items() >= (states | names).items()
+    answer = post(emulator, "DescribeDatasetVersion", {"versionId": "ds-mine"}, route="dataset")
+    assert answer.json()["result"] == shown
+    (loaded,) = emulator.objects("import_task")
+    assert (loaded["sampleCount"], loaded["progress"]) == (7, "100%")
+    generated = emulator.add_dataset()
+    assert generated["versionId"].startswith("ds-")
+    assert generated["datasetName"] == generated["datasetId"]
+    for taken in ({"dataset_version_id": "ds-mine"}, {"dataset_id": "dg-mine"}, {"name": "faq"}):
+        with pytest.raises(ValueError, match="already"):
+            emulator.add_dataset(**taken)
+    with pytest.raises(ValueError, match="data_format"):
+        emulator.add_dataset(data_format="Prose")
+    assert len(emulator.objects("dataset")) == len(emulator.objects("dataset_version")) == 2
+    emulator.reset()
+    assert emulator.objects("dataset_version") == []
+
+
+def test_data_sets_are_added_over_http(emulator):
+    datasets = emulator.endpoint + "/_emulator/datasets"
+    (shown,) = httpx.post(datasets, json={"dataset_version_id": "ds-1"}).json()
+    assert shown["publishStatus"] == "Published"
+    httpx.post(datasets, json=[{"dataset_version_id": "ds-2"}, {}])
+    assert [row["versionId"] for row in httpx.get(datasets).json()][:2] == ["ds-1", "ds-2"]
+    assert len(emulator.objects("dataset_version")) == 3
+    for bad in ({"dataset_version_id": "ds-1"}, {"samples": -1}, {"version": "ds-4"}, [7]):
+        answer = httpx.post(datasets, json=bad)
+        assert answer.status_code == 400
+        assert answer.json()["error"]
+    assert len(emulator.objects("dataset_version")) == 3
+
+
 def test_faults_are_ordered_over_http(emulator):
     faults = emulator.endpoint + "/_emulator/faults"
     order = {"kind": "server_error", "action": "DescribeFineTuningJobs", "count": 2}

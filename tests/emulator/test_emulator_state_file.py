@@ -21,10 +21,12 @@ def test_state_file_keeps_all_over_a_restart(tmp_path):
         post(emulator, "CreateCustomModelSet", body, route="model")
         emulator.advance(50)
         post(emulator, "StopFineTuningTask", {"taskId": task_id})
+        emulator.add_dataset("ds-1")
         before = (emulator.jobs, emulator.tasks, emulator.journal)
     with QianfanEmulator(task_seconds=1, state=path) as emulator:
         assert (emulator.jobs, emulator.tasks, emulator.journal) == before
         assert emulator.tasks[0]["runStatus"] == "Stopped"
+        assert emulator.objects("dataset_version")[0]["publishStatus"] == "Published"
         assert httpx.get(emulator.endpoint + "/_emulator/clock").json()["offset"] == 50
         post(emulator, "DeleteFineTuningTask", {"taskId": task_id})
         emulator.reset()

@@ -3,6 +3,7 @@
 import pytest
 
 from airflow_qianfan.emulator import Assumptions, QianfanEmulator
+from airflow_qianfan.emulator.dataset import NewDataset, add
 from airflow_qianfan.emulator.supported import SUPPORTED_MODELS
 
 SPEED = "ERNIE-Speed-8K"
@@ -12,6 +13,7 @@ DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789ab
 @pytest.fixture
 def strict(local):
     local.backend.strict = True
+    add(local.backend.view(), NewDataset(dataset_version_id="ds-0123456789abcdef"))
     return local
 
 
@@ -107,8 +109,64 @@ def test_lists_are_checked_entry_by_entry(strict):
     assert refused_member(strict, "CreateFineTuningTask", **body)[0] == "loraTargetModules"
 
 
+def evaluation(version_id):
+    config = {"versionId": version_id, "evalModelConfigList": [{"modelId": "amv-1"}]}
+    return {
+        "taskName": "nightly",
+        "evalObjectType": "model",
+        "evalObjectConfig": {"evalModelConfig": config},
+        "evalConfig": {"evalMode": "rule"},
+    }
+
+
+def refused_version(strict, action, **body):
+    status, answer = strict.call(action, **body)
+    assert (status, answer["code"]) == (404, "NoSuchKey")
+    assert "The versionId does not exist." in answer["message"]
+    assert "emulator.strict = False" in answer["message"]
+    return answer["message"]
+
+
+@pytest.mark.parametrize(
+    ("version_id", "hint"),
+    [
+        ("ds-0123456789abcdfe", "Did you mean 'ds-0123456789abcdef'?"),
+        ("other", "emulator.add_dataset('other')"),
+    ],
+)
+def test_a_data_set_that_does_not_exist_is_refused_with_a_hint(strict, version_id, hint):
+    body = task_body(job(strict), epoch=1)
+    body["datasetConfig"] = {**DATASET, "versions": [*DATASET["versions"], {"versionId": version_id}]}
+    assert hint in refused_version(strict, "CreateFineTuningTask", **body)
+    assert hint in refused_version(strict, "CreateEvalTask", **evaluation(version_id))
+    assert not [entry for entry in strict.store.journal[1:] if entry["effect"]]
+
+
+def test_a_data_set_that_exists_is_accepted(strict):
+    strict.ok("CreateEvalTask", **evaluation("ds-0123456789abcdef"))
+    made = strict.ok(
+        "CreateDataset", datasetName="faq", dataFormat="PromptResponse", storageType="sysStorage"
+    )["versionId"]
+    strict.ok("CreateEvalTask", **evaluation(made))
+    body = task_body(job(strict), epoch=1)
+    body["datasetConfig"] = {**DATASET, "versions": [{"versionId": made}]}
+    assert strict.refused("CreateFineTuningTask", **body) == (400, "InvalidStatus")
+    strict.ok("CreateImportTask", versionId=made, files=["bos:/bucket/faq.jsonl"])
+    strict.clock.time += 10
+    strict.ok("PublishDatasetVersion", versionId=made)
+    strict.clock.time += 10
+    strict.ok("CreateFineTuningTask", **body)
+
+
+def test_files_in_a_bucket_are_nobodys_data_set(strict):
+    body = task_body(job(strict), epoch=1)
+    body["datasetConfig"] = {"sourceType": "Bos", "versions": [{"versionBosUri": "bos:/bucket/faq.jsonl"}]}
+    strict.ok("CreateFineTuningTask", **body)
+
+
 def test_unless_it_is_strict_the_emulator_lets_everything_pass(local):
     local.ok("CreateFineTuningTask", **task_body(job(local, "GPT-9", "XYZ"), "any", whatever=1))
+    local.ok("CreateEvalTask", **evaluation("ds-never-heard-of"))
 
 
 def test_strictness_can_be_turned_off_while_it_runs():

@@ -81,9 +81,9 @@ class TaskRun:
             self.error = None
             try:
                 deferred = await loop.run_in_executor(workers, self._execute)
-                if deferred is not None:
+                while deferred is not None:
                     event = await _first_event(deferred.trigger)
-                    await loop.run_in_executor(workers, self._resume, deferred, event)
+                    deferred = await loop.run_in_executor(workers, self._resume, deferred, event)
                 return
             except AirflowException as error:
                 self.error = error
@@ -92,21 +92,22 @@ class TaskRun:
                 self.retried_after.append(error)
 
     def _execute(self) -> TaskDeferred | None:
-        try:
-            self.value = self._call("execute", self.context())
-        except TaskDeferred as deferred:
-            return deferred
-        return None
+        return self._call("execute", self.context())
 
-    def _resume(self, deferred: TaskDeferred, event: Any) -> None:
+    def _resume(self, deferred: TaskDeferred, event: Any) -> TaskDeferred | None:
         kwargs = {**(deferred.kwargs or {}), "event": event}
-        self.value = self._call("resume_execution", deferred.method_name, kwargs, self.context())
+        return self._call("resume_execution", deferred.method_name, kwargs, self.context())
 
-    def _call(self, method: str, *arguments: Any) -> Any:
+    def _call(self, method: str, *arguments: Any) -> TaskDeferred | None:
+        """Let a new process work on it; return how it was deferred, if it was."""
         operator = self.make()
         running = copy_context()
         running.run(ExecutorSafeguard.tracker.set, operator)
-        return _stored(running.run(getattr(operator, method), *arguments))
+        try:
+            self.value = _stored(running.run(getattr(operator, method), *arguments))
+        except TaskDeferred as deferred:
+            return deferred
+        return None
 
 
 async def _first_event(trigger: Any) -> Any:

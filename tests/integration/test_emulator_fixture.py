@@ -45,6 +45,7 @@ def test_the_environment_is_restored():
 def test_trainings_and_models_end_by_themselves(qianfan_emulator):
     hook = QianfanHook()
     job_id = hook.call(JOB).job_id
+    qianfan_emulator.add_dataset("ds-1")
     body = {"jobId": job_id, "hyperParameterConfig": {}, "datasetConfig": {
         "sourceType": "Platform", "versions": [{"versionId": "ds-1"}]}}
     start = time.monotonic()
@@ -75,7 +76,11 @@ from airflow import settings
 from airflow.sdk import DAG, task
 from sqlalchemy import make_url
 
+from airflow_qianfan.exceptions import QianfanNotFoundError
 from airflow_qianfan.operators.action import QianfanActionOperator
+from airflow_qianfan.operators.finetuning import QianfanFineTuningOperator
+
+ERRORS = []
 
 
 def test_airflow_has_a_database_of_its_own(qianfan_airflow):
@@ -93,6 +98,21 @@ def test_a_run_ends_as_its_tasks_do(qianfan_airflow):
         divide("{{ dag_run.conf['by'] }}")
     assert qianfan_airflow.test(dag, run_conf={"by": 2}).state == "success"
     assert qianfan_airflow.test(dag, run_conf={"by": 0}).state == "failed"
+
+
+def test_a_data_set_that_is_misspelt_is_red(qianfan_emulator, qianfan_airflow):
+    qianfan_emulator.add_dataset("ds-0123456789abcdef")
+    with DAG("mine") as dag:
+        QianfanFineTuningOperator(
+            task_id="train", model="ERNIE-Speed-8K", train_mode="SFT", hyper_parameter_config={"epoch": 1},
+            dataset_config={"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdeg"}]})
+        (train,) = dag.tasks
+        train.on_failure_callback = [lambda context: ERRORS.append(context["exception"])]
+    assert qianfan_airflow.test(dag).state == "failed"
+    (error,) = ERRORS
+    assert isinstance(error, QianfanNotFoundError)
+    assert "Did you mean 'ds-0123456789abcdef'?" in str(error)
+    assert qianfan_emulator.tasks == []
 
 
 def test_any_action_can_be_answered(qianfan_emulator, qianfan_airflow):
@@ -141,7 +161,7 @@ def test_the_emulator_needs_no_conftest(tmp_path):
 
 
 def test_dags_run_in_an_airflow_of_their_own(tmp_path):
-    assert "3 passed" in run_pytest(tmp_path, DAGS)
+    assert "4 passed" in run_pytest(tmp_path, DAGS)
 
 
 def test_loading_the_plugin_starts_and_imports_nothing_heavy():

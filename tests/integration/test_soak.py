@@ -1,4 +1,4 @@
-"""Many trainings at once while everything goes wrong: none is lost, doubled or misreported.
+"""Much at once while everything goes wrong: no training is lost, doubled or misreported, and nothing else.
 
 Two deployments of Airflow with the same DAGs and run ids share one account.
 """
@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 import structlog
 from attempts import TaskRun
+from soak_works import WORKS, Account, Work, judge
 from tenacity import wait_random_exponential
 
 from airflow_qianfan.api import retry
@@ -73,13 +74,28 @@ FAULTS: list[tuple[float, dict[str, Any]]] = [
     (0.10, {"kind": "stale", "seconds": STALE_SECONDS}),
 ]
 #: After each burst, one answer to each of these is lost for certain.
-CREATES = {"CreateFineTuningJob", "CreateFineTuningTask", "CreateCustomModelSet", "CreateCustomModel"}
+CREATES = {
+    "CreateFineTuningJob",
+    "CreateFineTuningTask",
+    "CreateCustomModelSet",
+    "CreateCustomModel",
+    "CreateDataset",
+    "CreateDatasetVersion",
+    "CreateImportTask",
+    "CreateBatchInferenceTask",
+    "CreateEvalTask",
+    "CreateService",
+}
+#: The same for what changes something that exists.
+CHANGES = {"ModifyService", "PublishDatasetVersion"}
 BURST_EVERY = 4.0
 BURST_SECONDS = 0.4
 
 
 def order_faults(qianfan: LocalQianfan) -> None:
-    orders: list[dict[str, Any]] = [{"action": action, "kind": "lost_answer"} for action in CREATES]
+    orders: list[dict[str, Any]] = [
+        {"action": action, "kind": "lost_answer"} for action in sorted(CREATES | CHANGES)
+    ]
     left = 1.0
     for share, fault in FAULTS:
         # The first that hits is taken, so each sees only what those before it have left.
@@ -191,8 +207,11 @@ class Logical:
         return self._run("publish", make)
 
     def _run(self, task_id: str, make: Any) -> TaskRun:
-        dag_id = "failing" if self.is_to_fail else "nightly"
-        return TaskRun(make, dag_id, f"run-{self.number}", task_id, retries=RETRIES, retry_delay=RETRY_DELAY)
+        return start(self.number, task_id, make, "failing" if self.is_to_fail else "nightly")
+
+
+def start(number: int, task_id: str, make: Any, dag_id: str = "nightly") -> TaskRun:
+    return TaskRun(make, dag_id, f"run-{number}", task_id, retries=RETRIES, retry_delay=RETRY_DELAY)
 
 
 @dataclass
@@ -233,7 +252,7 @@ async def work(logical: Logical, workers: ThreadPoolExecutor) -> Outcome:
     return outcome
 
 
-async def soak(qianfan: LocalQianfan) -> list[Outcome]:
+async def soak(qianfan: LocalQianfan, works: list[Work]) -> list[Outcome]:
     async def throttle_now_and_then() -> None:
         while True:
             await asyncio.sleep(BURST_EVERY)
@@ -245,10 +264,21 @@ async def soak(qianfan: LocalQianfan) -> list[Outcome]:
         async with room:
             return await work(logical, workers)
 
+    async def other(work: Work) -> None:
+        async with room:
+            await work.run(workers)
+
     with ThreadPoolExecutor(WORKERS) as workers:
         bursts = asyncio.create_task(throttle_now_and_then())
-        runs = [Logical(number, deployment) for number in range(RUNS) for deployment in DEPLOYMENTS]
+        runs = [
+            Logical(number, deployment)
+            for number in range(RUNS)
+            for deployment in DEPLOYMENTS
+            if number % 20 not in WORKS
+        ]
+        others = asyncio.gather(*map(other, works))
         outcomes = await asyncio.gather(*map(one, runs))
+        await others
         bursts.cancel()
     with suppress(asyncio.CancelledError):
         await bursts
@@ -256,13 +286,21 @@ async def soak(qianfan: LocalQianfan) -> list[Outcome]:
 
 
 def test_no_training_is_lost_doubled_or_misreported(qianfan, scaled_time, capsys):
+    account = Account.prepare()
+    known = len(qianfan.journal())
+    works = [
+        WORKS[number % 20](number, deployment, account, start)
+        for number in range(RUNS)
+        for deployment in DEPLOYMENTS
+        if number % 20 in WORKS
+    ]
     order_faults(qianfan)
     started = time.monotonic()
-    outcomes = asyncio.run(soak(qianfan))
+    outcomes = asyncio.run(soak(qianfan, works))
     seconds = time.monotonic() - started
     clear_faults(qianfan)
 
-    journal = qianfan.journal()
+    journal = qianfan.journal()[known:]
     hook = QianfanHook()
     jobs = list(hook.iterate(DescribeFineTuningJobs(max_keys=100)))
     # By the creation of their job, whose identity is in its description and in the store of one task run.
@@ -271,6 +309,7 @@ def test_no_training_is_lost_doubled_or_misreported(qianfan, scaled_time, capsys
         rows = hook.iterate(DescribeFineTuningTasks(job_id=job.job_id, max_keys=100))
         trainings.setdefault(identity_of(job.description), []).extend(rows)
     sets = {row.model_set_id: row for row in hook.iterate(DescribeCustomModelSets(max_keys=100))}
+    del sets[account.model_set_id]
     versions = [hook.call(DescribeModel(model_id=key)) for row in sets.values() for key in row.model_ids]
     marked: dict[str, list[Any]] = {}
     for version in versions:
@@ -311,26 +350,26 @@ def test_no_training_is_lost_doubled_or_misreported(qianfan, scaled_time, capsys
             if publication is None or ready != [(publication.value or {}).get("model_id")]:
                 wrong["lost versions"].append(logical)
     wrong["nobody's"] = [*trainings.values(), *marked.values()]
+    wrong |= judge(works, journal, account)
 
     effective = Counter(entry["action"] for entry in journal if entry["effect"])
     kinds = Counter(entry["fault"] for entry in journal if entry["fault"])
-    lost_creates = [
-        entry for entry in journal if entry["effect"] and entry["fault"] and entry["action"][:6] == "Create"
-    ]
-    retried = Counter(
-        type(error).__name__
-        for outcome in outcomes
-        for run in outcome.task_runs
-        for error in run.retried_after
+    lost = Counter(
+        entry["action"]
+        for entry in journal
+        if entry["effect"] and entry["fault"] and entry["action"] in CREATES | CHANGES
     )
-    tries = max(run.try_number for outcome in outcomes for run in outcome.task_runs)
+    task_runs = [run for chain in (*outcomes, *works) for run in chain.task_runs]
+    retried = Counter(type(error).__name__ for run in task_runs for error in run.retried_after)
+    tries = max(run.try_number for run in task_runs)
     with capsys.disabled():
         shown = ", ".join(f"{len(found)} {what}" for what, found in wrong.items())
         print(  # noqa: T201 - the figures
             f"\nsoak: {len(outcomes)} trainings of {len(DEPLOYMENTS)} deployments, "
-            f"{len(versions)} versions in {seconds:.0f} s: {shown}; "
+            f"{len(versions)} versions, {dict(Counter(type(one).__name__ for one in works))} "
+            f"in {seconds:.0f} s: {shown}; "
             f"{len(journal)} calls, {sum(kinds.values())} faults {dict(kinds)}, "
-            f"{len(lost_creates)} Creates whose answer was lost, "
+            f"{sum(lost.values())} answers lost {dict(lost)}, "
             f"attempts repeated after {dict(retried)}, at most {tries} of a task"
         )
     assert not any(wrong.values()), wrong
@@ -339,4 +378,4 @@ def test_no_training_is_lost_doubled_or_misreported(qianfan, scaled_time, capsys
     assert effective["CreateCustomModel"] == len(versions) > 0
     assert effective["CreateCustomModelSet"] == len(sets)
     assert kinds.keys() == {fault["kind"] for _, fault in FAULTS} | {"throttle"}
-    assert {entry["action"] for entry in lost_creates} == CREATES
+    assert lost.keys() == CREATES | CHANGES

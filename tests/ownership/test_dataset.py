@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -300,8 +301,6 @@ def test_a_publication_that_fails_is_a_failure(account: Account) -> None:
 
 
 def test_the_deadline_holds_over_both_waits(account: Account) -> None:
-    from datetime import timedelta
-
     task = prepare(account, "new", execution_timeout=timedelta(hours=1.5))
     task.attempt()
     assert task.deferred is not None
@@ -473,3 +472,22 @@ def test_a_data_set_is_made_once_with_the_version_that_comes_with_it(
         "dataset_name": made["datasetName"],
         "dataset_version_id": version["versionId"],
     }
+
+
+@pytest.mark.parametrize("action", ["CreateImportTask", "PublishDatasetVersion"])
+@pytest.mark.parametrize("kind", ["new", "version"])
+def test_a_word_that_nobody_knows_does_not_say_that_it_has_begun(
+    account: Account, kind: str, action: str
+) -> None:
+    """The request is lost, and the version shows a word that may stand for anything, once."""
+    task = prepare(account, kind, execution_timeout=timedelta(days=1))
+
+    def before(called: str) -> None:
+        if called == action:
+            account.before = lambda called: None
+            account.fail("DescribeDatasetVersion", "unknown_status", word="Checking")
+
+    account.before = before
+    account.fail(action, "server_error")
+    assert_one(account, kind, run_to_end(account, task, may_fail=True))
+    assert effects(account, action) == 1

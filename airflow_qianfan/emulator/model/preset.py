@@ -57,7 +57,8 @@ PRESETS = (
 
 
 class SystemConf(Body):
-    basic_model_name: Text
+    # The official SDK does not send it.
+    basic_model_name: Text | None = None
     model_format: Literal["HuggingFace.Transformers"]
     model_application_type: Literal["chat", "completion"]
 

@@ -45,7 +45,13 @@ def begin_once(
     def read() -> RemoteObject:
         return target.kind.view(hook.call(target.request()))
 
+    def read_until(condition: Callable[[RemoteObject], bool]) -> RemoteObject:
+        # A word that nobody knows may stand for a state in which it has not begun.
+        return _read_until(read, lambda found: found.state.is_known and condition(found))
+
     found = read_settled(read, target.label, log, FEW_LOOKUPS)
+    if not found.state.is_known:
+        found = read_until(lambda found: True)
     for submits_left in reversed(range(MAX_SUBMITS)):
         if found.status not in idle:
             log.info("Nothing to do: %s is %s already.", target.label, found.status)
@@ -54,7 +60,7 @@ def begin_once(
             hook.call(request)
         except QianfanAmbiguousCreateError as error:
             log.warning("%s: %s. Looking whether it took effect.", error.action, error.message)
-            found = _read_until(read, lambda found: found.status not in idle)
+            found = read_until(lambda found: found.status not in idle)
             if not getattr(found, target.kind.state_member):
                 raise
             if found.status in idle and submits_left == 0:

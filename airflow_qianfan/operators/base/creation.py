@@ -8,11 +8,11 @@ from collections.abc import Collection
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_qianfan.exceptions import QianfanAmbiguousCreateError, QianfanNotFoundError
+from airflow_qianfan.exceptions import QianfanAmbiguousCreateError, QianfanError, QianfanNotFoundError
 from airflow_qianfan.operators.base.origin import Origin
 
 if TYPE_CHECKING:
-    from airflow_qianfan.api.objects import Phase, RemoteObject
+    from airflow_qianfan.api.objects import Phase, RemoteObject, States
     from airflow_qianfan.hooks.qianfan import QianfanHook
 
 MAX_DESCRIBED = 20
@@ -138,11 +138,15 @@ class Creation:
             return [row.object_id for row in new if self._is_ours_by_name(row, before)]
         if self.kind.recognised_by == "mark":
             return self._find_marked(new, before)
+        if self.kind.recognised_by == "latest":
+            return self._find_latest(new, before)
         return self._find_new(new, before)
 
     def others(self, object_id: str, before: Collection[str]) -> list[str]:
         """Return the ids of what a later attempt has made in the meantime, beside an object of ours."""
-        if self.kind.recognised_by in ("parent", "nothing"):
+        from airflow_qianfan.api.objects import UNTOLD
+
+        if self.kind.recognised_by in UNTOLD:
             return []
         return [found for found in self.find(before, self.parent_id) if found != object_id]
 
@@ -167,20 +171,32 @@ class Creation:
             return None
         return "" if found.state == view.states.read("") else str(found.status)
 
+    @property
+    def _parent_states(self) -> States:
+        view: Any = self.kind.parent_view
+        states: States = view.states
+        return states
+
     def _find_by_parent(self, before: Collection[str] | None, parent_id: str | None) -> list[str]:
         begun = self._begun(parent_id)
         if begun == "":
             return []
         if begun is None:
             raise self._undecidable("the service does not show whether it was")
+        if not self._parent_states.read(begun).is_known:
+            # The next look-up may find a word that tells.
+            unknown = QianfanError(f"the state of {parent_id} is {begun}, which is not documented")
+            unknown.transient = True
+            raise unknown
         if parent_id and self.owns_parent and begun not in (before or ()):
             return [parent_id]
         raise self._undecidable(f"the state is {begun}, and nothing tells whose doing that is")
 
     def _undecidable(self, why: str) -> QianfanAmbiguousCreateError:
+        article = "an" if self.what.startswith(tuple("aeiou")) else "a"
         return QianfanAmbiguousCreateError(
-            f"a {self.what} may have been created: {why}. Look in the console; to create one all the same, "
-            'clear the task with on_clear="restart"'
+            f"{article} {self.what} may have been created: {why}. Look in the console; to create one all "
+            'the same, clear the task with on_clear="restart"'
         )
 
     def _candidates(self, parent_id: str | None) -> list[RemoteObject]:
@@ -246,6 +262,13 @@ class Creation:
                 f"an earlier attempt may have created {' or '.join(found)}; Airflow remembers nothing of it"
             )
         return found
+
+    def _find_latest(self, new: list[RemoteObject], before: Collection[str] | None) -> list[str]:
+        # One that failed before anything was remembered leaves no doubt: it is of no use to anybody.
+        found = [row.creation_id for row in new if before is not None or _is_usable(row)]
+        if found:
+            raise self._undecidable(f"only the latest is shown, and nothing tells whose {found[0]} is")
+        return []
 
     def phase_of(self, object_id: str, parent_id: str | None = None) -> Phase:
         """Return what the state of an object means.

@@ -174,7 +174,8 @@ class QianfanDeployOperator(QianfanNewServiceOperator):
             "previous_model_id": update.update.previous_model_id if update else None,
             "url": found.url,
             "endpoint": found.endpoint,
-            "status": found.status,
+            # This read may lag behind what the task has waited for.
+            "status": output.get("status") or found.status,
             "answer": answer,
             "console_url": output.get("console_url"),
         }

@@ -235,10 +235,12 @@ class Submission:
 
     def _look_up_doubt(self, record: Record) -> str | None:
         """Return the id of what an earlier attempt has made, of whose Create nobody knows the outcome."""
+        from airflow_qianfan.api.objects import UNTOLD
+
         try:
             found = self._look_up(record.before, record.parent_id)
         except QianfanAmbiguousCreateError:
-            cannot_tell = self.kind.recognised_by in ("parent", "nothing")
+            cannot_tell = self.kind.recognised_by in UNTOLD
             if cannot_tell and self._on_clear == "restart" and transitions.is_clear(record, self._run):
                 self._log.warning(
                     "%s may exist already; creating another, since the task was cleared with "

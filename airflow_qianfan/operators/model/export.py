@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class _ExportArguments(QianfanWaitingOperator):
-    """What both operators that export have in common."""
+    """What both operators that export have in common.
+
+    The service shows only the latest export of a version, and by the version's id.
+    """
 
     kind_path = "model.ModelExport"
     trigger_path = "model.QianfanModelExportTrigger"
@@ -51,7 +54,9 @@ class QianfanCreateModelExportTaskOperator(_ExportArguments):
     """Export a model version (CreateModelExportTask). Returns ``model_id`` and ``export_id``.
 
     With ``wait_for_completion`` it waits, and returns what
-    :class:`airflow_qianfan.sensors.model.QianfanModelExportSensor` does.
+    :class:`airflow_qianfan.sensors.model.QianfanModelExportSensor` does. Only the latest export of a version
+    is shown: where the answer of the Create is lost, and there is a new one, it fails and says so, since that
+    may be another task's.
 
     .. seealso::
         https://ai.baidu.com/ai-doc/WENXINWORKSHOP/Qlw02q2x4
@@ -64,6 +69,10 @@ class QianfanCreateModelExportTaskOperator(_ExportArguments):
 
 class QianfanModelExportOperator(_ExportArguments):
     """Export a model version: create the export, wait, and return a link to its file.
+
+    Only the latest export of a version is shown. Where the answer of the Create is lost, and there is a new
+    one, the task fails and says so, since that may be another task's. Where another task exports the same
+    version later, this one waits for that, and says so in its log; both have the same files.
 
     Returns ``download_url`` with ``model_id``, ``export_id``, ``has_record``, ``status``, ``status_text``
     (the service's own word), ``file_name``, ``file_type``, ``file_size``, ``md5`` and ``console_url``;
@@ -81,7 +90,20 @@ class QianfanModelExportOperator(_ExportArguments):
     def finished(self, context: Context, output: dict[str, Any]) -> dict[str, Any]:
         """Return the result with the link; events of triggers do not hold it, since they are logged."""
         found = self.hook.call(self.kind.describe(self.model_id))
+        self._tell_if_other(context, found.export_id)
         return {**output, "download_url": getattr(found, "download_url", None)}
+
+    def _tell_if_other(self, context: Context, export_id: str | None) -> None:
+        ti: Any = context["ti"]
+        ours = ti.xcom_pull(task_ids=ti.task_id, key="export_id", map_indexes=ti.map_index)
+        if ours and export_id and ours != export_id:
+            self.log.warning(
+                "Somebody has exported %s again: the link is that of export %s, and not of %s, which this "
+                "task has created.",
+                self.model_id,
+                export_id,
+                ours,
+            )
 
 
 class QianfanDescribeModelExportTaskOperator(QianfanRequestOperator):

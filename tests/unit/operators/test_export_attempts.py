@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from typing import Any
 
 import httpx
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from creating import EXPORT, LOST, MD, Work, call
+from creating import EXPORT, LOST, MD, TASK_LOG, Store, Work, call
 from in_process import HOUR
 
 from airflow_qianfan.compat import TaskDeferred
@@ -27,22 +28,86 @@ def export_of(work: Work) -> str:
     return str(call(MD, "CreateModelExportTask", modelId=work.arguments["model_id"])["exportId"])
 
 
+def takes_effect(fault: dict[str, Any]) -> bool:
+    return bool(fault.get("effect")) or fault["kind"] in ("lost_answer", "timeout")
+
+
 @pytest.mark.parametrize("earlier", [False, True], ids=["first", "again"])
 @pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
 def test_one_is_created_whatever_becomes_of_the_create(work, fault, earlier):
-    before = [export_of(work)] if earlier else []
+    if earlier:
+        export_of(work)
+        work.before += 1
     work.emulator.fail_next(EXPORT.create, **fault)
-    created = work.attempt()
-    assert work.ours() == [*before, created]
+    if takes_effect(fault):
+        with pytest.raises(QianfanAmbiguousCreateError, match="nothing tells whose"):
+            work.attempt()
+    else:
+        assert [work.attempt()] == work.ours()
+    assert len(work.ours()) == 1
 
 
 @pytest.mark.parametrize("earlier", [False, True], ids=["first", "again"])
-def test_a_retry_finds_what_a_crash_left_behind(work, earlier):
+def test_a_retry_does_not_take_what_may_be_another_tasks(work, earlier):
     if earlier:
         export_of(work)
         work.before += 1
     work.lose_answer()
-    assert [work.attempt(number) for number in (2, 3)] == work.ours() * 2
+    for number in (2, 3):
+        with pytest.raises(QianfanAmbiguousCreateError, match="nothing tells whose") as caught:
+            work.attempt(number)
+        assert work.ours()[0] in str(caught.value)
+    with pytest.raises(QianfanAmbiguousCreateError):
+        work.attempt(4, generation=7)
+    assert len(work.ours()) == 1
+    created = work.attempt(4, generation=7, on_clear="restart")
+    assert work.ours()[1:] == [created]
+
+
+@pytest.mark.parametrize(
+    "fault", [{"kind": "server_error"}, {"kind": "lost_answer"}], ids=["before", "after"]
+)
+def test_of_two_tasks_that_export_at_once_none_takes_the_others(work, emulator, monkeypatch, fault):
+    """The answer of the one is lost in the moment in which the other exports the same version."""
+    other = copy.copy(work)
+    other.store, other.xcoms = Store(), {}
+    emulator.fail_next(EXPORT.create, **fault)
+    theirs: list[str] = []
+    send = httpx.HTTPTransport.handle_request
+
+    def overtaken(transport: Any, request: httpx.Request) -> httpx.Response:
+        try:
+            return send(transport, request)
+        finally:
+            if EXPORT.create in str(request.url) and not theirs:
+                theirs.append("not known yet")
+                theirs[0] = other.attempt()
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", overtaken)
+    with pytest.raises(QianfanAmbiguousCreateError, match="nothing tells whose"):
+        work.attempt()
+    assert work.ours()[-1:] == theirs
+    assert len(work.ours()) == (2 if fault["kind"] == "lost_answer" else 1)
+
+
+def test_the_log_tells_where_another_task_exports_the_same_version_later(work, emulator, task_log):
+    arguments = {**work.arguments, "poll_interval": 0.001, "max_poll_interval": 0.001}
+    operator = QianfanModelExportOperator(task_id="it", **arguments)
+    operator._cached_logger = TASK_LOG
+    later: list[str] = []
+    created = operator.created
+
+    def overtaken(*given: Any) -> None:
+        created(*given)
+        if not later:
+            later.append(export_of(work))
+            work.emulator.advance(2 * HOUR)
+
+    operator.created = overtaken
+    result = work.run(operator=operator)
+    assert result["export_id"] == later[0]
+    assert work.xcoms["export_id"] != later[0]
+    assert f"the link is that of export {later[0]}, and not of {work.xcoms['export_id']}" in task_log()
 
 
 @pytest.mark.parametrize("number_of_write", [1, 3])
@@ -79,7 +144,7 @@ def test_a_retry_after_an_export_that_vanished_exports_again(work, emulator, ans
 def test_without_a_store_nobody_knows_whose_an_export_is(work):
     work.store = None
     work.attempt()
-    with pytest.raises(QianfanAmbiguousCreateError, match="an earlier attempt may have created"):
+    with pytest.raises(QianfanAmbiguousCreateError, match="nothing tells whose"):
         work.attempt(2)
     assert len(work.ours()) == 1
 

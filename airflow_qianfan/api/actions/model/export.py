@@ -45,7 +45,8 @@ class ModelExport(RemoteObject):
     id_name: ClassVar[str] = "model_id"
     id_member: ClassVar[str] = "model_id"
     record_key: ClassVar[str] = "qianfan_model_export"
-    recognised_by: ClassVar[Recognition] = "being new"
+    # Two tasks may export the same version at once.
+    recognised_by: ClassVar[Recognition] = "latest"
     parent_name: ClassVar[str | None] = "model_id"
     parent_member: ClassVar[str] = "model_id"
     state_member: ClassVar[str] = "status_text"
