@@ -17,7 +17,9 @@ HOUR = 3600.0
 
 @pytest.fixture
 def emulator(start_emulator):
-    return start_emulator(task_seconds=0.4, model_seconds=0.2, strict=True)
+    emulator = start_emulator(task_seconds=0.4, model_seconds=0.2, strict=True)
+    emulator.add_dataset("ds-0123456789abcdef")
+    return emulator
 
 
 # --- sweep
@@ -156,7 +158,7 @@ def test_the_answers_of_a_batch_inference_become_a_data_set(emulator, batch, tmp
         "bos:/my-bucket/answers",
     )
     file = f"my-bucket/answers/{task['outputDir']}/samples/train.jsonl"
-    (imported,) = emulator.objects("import_task")
+    *_, imported = emulator.objects("import_task")
     assert imported["request"]["files"] == [f"bos:/{file}"]
     samples = [json.loads(line) for line in (tmp_path / file).read_text().splitlines()]
     assert len(samples) == 20

@@ -52,6 +52,7 @@ class Nights:
 @pytest.fixture
 def nights(start_emulator, examples, run_dag):
     emulator = start_emulator(task_seconds=0.6, model_seconds=0.3, strict=True)
+    emulator.add_dataset("ds-0123456789abcdef")
     return Nights(emulator, examples.dags["nightly_retraining"], run_dag)
 
 
