@@ -20,6 +20,7 @@ from airflow_qianfan.emulator.answers import Registration
 from airflow_qianfan.emulator.console import Console
 from airflow_qianfan.emulator.data import DatasetVersion
 from airflow_qianfan.emulator.dataset import NewDataset, add
+from airflow_qianfan.emulator.evaluation import judge
 from airflow_qianfan.emulator.faults import Fault
 
 ItemT = TypeVar("ItemT")
@@ -37,6 +38,14 @@ class Advance(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     advance: float = Field(ge=0)
+
+
+class Judgement(BaseModel):
+    """Body of ``POST /_emulator/judgements``: whose answers a person has judged."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    eval_task_id: str
 
 
 class Api:
@@ -89,6 +98,7 @@ class Admin:
             Route("/_emulator/faults", self.faults, methods=["GET", "POST", "DELETE"]),
             Route("/_emulator/answers", self.answers, methods=["GET", "POST", "DELETE"]),
             Route("/_emulator/datasets", self.datasets, methods=["GET", "POST"]),
+            Route("/_emulator/judgements", self.judgements, methods=["POST"]),
             Route("/_emulator/clock", self.clock, methods=["GET", "POST"]),
             Route("/_emulator/reset", self.reset, methods=["POST"]),
         ]
@@ -130,6 +140,13 @@ class Admin:
             for one in new:
                 add(view, one)
             return JSONResponse([version.show(view) for version in view.all(DatasetVersion)])
+
+    async def judgements(self, request: Request) -> Response:
+        """Let a person judge the answers of an evaluation that waits for that."""
+        judgement = Judgement.model_validate_json(await self._body(request))
+        with self._backend.lock:
+            judge(self._backend.view(), judgement.eval_task_id)
+        return JSONResponse({"status": "ok"})
 
     async def clock(self, request: Request) -> Response:
         """Return the time of the service, after moving it if so asked."""

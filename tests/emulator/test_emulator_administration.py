@@ -86,6 +86,24 @@ def test_data_sets_are_added_over_http(emulator):
     assert len(emulator.objects("dataset_version")) == 3
 
 
+def test_a_person_judges_over_http(emulator):
+    judgements = emulator.endpoint + "/_emulator/judgements"
+    models = {"versionId": "ds-1", "evalModelConfigList": [{"modelId": "amv-1"}]}
+    evaluation = {
+        "taskName": "nightly",
+        "evalObjectType": "model",
+        "evalObjectConfig": {"evalModelConfig": models},
+        "evalConfig": {"evalMode": "manual"},
+    }
+    task_id = post(emulator, "CreateEvalTask", evaluation, route="eval").json()["result"]
+    for bad in ({"eval_task_id": task_id}, {"eval_task_id": "ame-1"}, {}, []):
+        assert httpx.post(judgements, json=bad).status_code == 400
+    emulator.advance(5000)
+    assert httpx.post(judgements, json={"eval_task_id": task_id}).status_code == 200
+    emulator.advance(5000)
+    assert emulator.objects("eval_task")[0]["state"] == "Successed"
+
+
 def test_faults_are_ordered_over_http(emulator):
     faults = emulator.endpoint + "/_emulator/faults"
     order = {"kind": "server_error", "action": "DescribeFineTuningJobs", "count": 2}
