@@ -101,11 +101,14 @@ async def aread_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, An
 
     if hasattr(Connection, "aextra_dejson"):  # 3.3.2
         found: Connection = await hook.aget_connection(conn_id)
-        return found, await found.aextra_dejson()
-    # Before, Airflow masks what it reads through a call that may dead-lock on an event loop.
-    from asgiref.sync import sync_to_async
+        if isinstance(found, Connection):
+            return found, await found.aextra_dejson()
+        # The API server gets one of another class, with the same members.
+    else:
+        # Before, Airflow masks what it reads through a call that may dead-lock on an event loop.
+        from asgiref.sync import sync_to_async
 
-    found = await sync_to_async(hook.get_connection)(conn_id)
+        found = await sync_to_async(hook.get_connection)(conn_id)
     try:
         return found, json.loads(found.extra or "{}")
     except ValueError:

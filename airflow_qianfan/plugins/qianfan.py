@@ -66,7 +66,6 @@ class QianfanPlugin(AirflowPlugin):
             "href": f"{PREFIX}/task?dag_id={{DAG_ID}}&run_id={{RUN_ID}}&task_id={{TASK_ID}}"
             "&map_index={MAP_INDEX}",
             "icon": f"{PREFIX}/static/icon.svg",
-            "icon_dark_mode": f"{PREFIX}/static/icon-dark.svg",
         },
         {
             "name": "Qianfan",
@@ -74,7 +73,6 @@ class QianfanPlugin(AirflowPlugin):
             "url_route": "qianfan-overview",
             "href": f"{PREFIX}/page",
             "icon": f"{PREFIX}/static/icon.svg",
-            "icon_dark_mode": f"{PREFIX}/static/icon-dark.svg",
             "nav_top_level": True,
         },
     ]

@@ -58,7 +58,8 @@ async def make_task_view(facts: TaskFacts, now: float) -> TaskView:
         is_ours=True,
         now=now,
         state=task.state,
-        goes_on=task.state not in _FINISHED,
+        # What follows, such as a publication, is shown too.
+        goes_on=any(one.state not in _FINISHED for one in (task, *facts.run)),
         queued=_queued(task),
         started=task.started,
         ended=task.ended,

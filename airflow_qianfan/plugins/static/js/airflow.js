@@ -57,8 +57,13 @@ function isDark() {
 export function followTheme(changed = () => {}) {
   const apply = () => {
     const theme = isDark() ? "dark" : "light";
-    if (document.documentElement.dataset.theme === theme) return;
-    document.documentElement.dataset.theme = theme;
+    const root = document.documentElement;
+    if (root.dataset.theme === theme) return;
+    root.dataset.theme = theme;
+    const page = outside();
+    const behind = page && getComputedStyle(page.documentElement).backgroundColor;
+    if (/^rgb\(/.test(behind ?? "")) root.style.setProperty("--bg", behind);
+    else root.style.removeProperty("--bg");
     changed();
   };
   apply();

@@ -5,6 +5,7 @@ import { h } from "./dom.js";
 import { number, t } from "./i18n.js";
 
 const HEIGHT = 260;
+const font = (weight, size) => `${weight} ${size}px ${getComputedStyle(document.body).fontFamily}`;
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]];
 
 /** Return the value of a colour of the style sheet. */
@@ -50,8 +51,8 @@ function options({ curves, marks, axes, width }) {
     stroke: text,
     grid: { stroke: grid, width: 1 },
     ticks: { stroke: grid, width: 1, size: 4 },
-    font: "12px system-ui, sans-serif",
-    labelFont: "12px system-ui, sans-serif",
+    font: font(400, 12),
+    labelFont: font(400, 12),
     labelSize: 18,
     ...more,
   });
@@ -90,7 +91,7 @@ function drawMarks(plot, marks) {
   const { ctx, bbox } = plot;
   const ratio = devicePixelRatio;
   ctx.save();
-  ctx.font = `600 ${11 * ratio}px system-ui, sans-serif`;
+  ctx.font = font(600, 11 * ratio);
   ctx.fillStyle = ctx.strokeStyle = colour("text");
   ctx.lineWidth = ratio;
   ctx.setLineDash([3 * ratio, 3 * ratio]);

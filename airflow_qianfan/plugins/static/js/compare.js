@@ -29,10 +29,10 @@ export async function showComparison(connection, ids, back) {
     h(
       "div",
       { class: "grid" },
-      h("section", { class: "card wide" }, chart.element),
-      h("section", { class: "card wide" }, card(t("metrics.title"), metrics(trainings))),
+      h("section", { class: "card" }, chart.element),
+      h("section", { class: "card" }, card(t("metrics.title"), metrics(trainings))),
+      h("section", { class: "card wide" }, card(t("hyper.title"), hyperParameters(trainings))),
     ),
-    h("div", { class: "grid" }, h("section", { class: "card wide" }, card(t("hyper.title"), hyperParameters(trainings)))),
   );
   return { element, redraw: () => chart.draw() };
 }
@@ -109,7 +109,12 @@ function hyperParameters(trainings) {
   }));
   const isKnown = trainings.some((training) => Object.keys(training.hyper_parameters).length);
   const names = [...new Set(all.flatMap((one) => Object.keys(one)))];
-  const differs = (name) => new Set(all.map((one) => one[name])).size > 1;
+  // A training whose hyper-parameters nobody knows differs from none.
+  const differs = (name) => {
+    const isHyper = trainings.some((training) => name in training.hyper_parameters);
+    const told = all.filter((_, index) => !isHyper || Object.keys(trainings[index].hyper_parameters).length);
+    return new Set(told.map((one) => one[name])).size > 1;
+  };
   const rows = [...names.filter(differs), ...names.filter((name) => !differs(name))].map((name) =>
     h(
       "tr",

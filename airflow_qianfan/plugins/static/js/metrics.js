@@ -29,7 +29,9 @@ export function metricsTable(columns, { label, compared = false }) {
   const rows = names.map((name) => {
     const values = columns.map((column) => column.metrics[name]);
     const present = values.filter((value) => value !== undefined);
-    const most = Math.max(...present.map(Math.abs), Number.MIN_VALUE);
+    // A share is a share of a whole; anything else, of the largest.
+    const isShare = present.every((value) => shown(name, value).endsWith("%"));
+    const most = isShare ? 1 : Math.max(...present.map(Math.abs), Number.MIN_VALUE);
     const best = direction(name) * Math.max(...present.map((value) => direction(name) * value));
     const cells = columns.map((column, index) => {
       const value = values[index];

@@ -13,7 +13,13 @@ const PER_PAGE = 25;
 const MOST = 10;
 const KINDS = ["trainings", "models", "services", "batch-inferences", "imports"];
 const PHASES = ["active", "succeeded", "failed", "stopped"];
-const WITH_DETAIL = new Set(["models", "services", "batch-inferences", "imports"]);
+const COLUMNS = {
+  trainings: ["select", "name", "state", "progress", "created", "duration", "model", "origin"],
+  models: ["name", "state", "created", "model", "detail.models", "origin"],
+  services: ["name", "state", "created", "model", "detail.services", "origin"],
+  "batch-inferences": ["name", "state", "progress", "created", "duration", "model", "detail.batch-inferences", "origin"],
+  imports: ["name", "state", "created", "samples", "detail.imports", "origin"],
+};
 
 const state = { connection: null, kind: "trainings", search: "", phase: "", page: 0, selected: new Set(), compare: null };
 let store = null;
@@ -154,12 +160,12 @@ function draw() {
   const problems = [store.error && explain(store.error), ...store.problems].filter(Boolean);
   parts.notice.update(problems, () => (problems.length ? problems.map((text) => notice("error", null, text)) : null));
   const isLooking = state.phase && store.known < store.size;
-  count.textContent = [t("page.count", { shown: fitting.length, all: all.length }), isLooking && t("page.looking", { known: store.known, all: store.size }), !store.isComplete && !store.error && t("page.loading")].filter(Boolean).join(" · ");
+  count.textContent = [all.length > 0 && t("page.count", { shown: fitting.length, all: all.length }), isLooking && t("page.looking", { known: store.known, all: store.size }), !store.isComplete && !store.error && t("page.loading")].filter(Boolean).join(" · ");
   compareButton.textContent = state.selected.size > 1 ? t("page.compareCount", { count: state.selected.size }) : t("page.compare");
   compareButton.disabled = state.selected.size < 2;
   compareButton.title = t("page.compareHint");
   const goesOn = rows.some((row) => row.phase === "active");
-  parts.table.update([rows, state.kind, [...state.selected], store.isComplete, goesOn && Math.round(store.now)], () => table(rows));
+  parts.table.update([rows, state.kind, [...state.selected], store.isComplete, Boolean(store.error), goesOn && Math.round(store.now)], () => table(rows));
   parts.pager.update([state.page, pages], () => (pages > 1 ? pager(pages) : null));
   // A state that is asked for can only be found where the states are known.
   store.complete(state.phase ? all : rows);
@@ -179,9 +185,8 @@ function pager(pages) {
 }
 
 function table(rows) {
-  if (!rows.length) return h("p", { class: "empty" }, store.isComplete || store.error ? t(store.size ? "page.nothing" : "page.empty") : t("page.loading"));
-  const isTraining = state.kind === "trainings";
-  const columns = [isTraining && "select", "name", "state", "progress", "created", "duration", state.kind === "imports" ? "samples" : "model", WITH_DETAIL.has(state.kind) && `detail.${state.kind}`, "origin"].filter(Boolean);
+  if (!rows.length) return h("p", { class: "empty" }, store.error && !store.size ? "" : t(store.size ? "page.nothing" : store.isComplete ? "page.empty" : "page.loading"));
+  const columns = COLUMNS[state.kind];
   const head = h("tr", { role: "row" }, columns.map((name) => h("th", { role: "columnheader", scope: "col" }, name === "select" ? h("span", { class: "hidden" }, t("column.select")) : t(`column.${name}`))));
   const body = rows.map((row) => h("tr", { role: "row" }, columns.map((name) => cell(name, row))));
   return h("table", { class: "list", role: "table", "aria-label": t(`kinds.${state.kind}`) }, h("thead", { role: "rowgroup" }, head), h("tbody", { role: "rowgroup" }, body));
@@ -204,7 +209,7 @@ function cell(name, row) {
 }
 
 function took(row) {
-  if (row.created === null || state.kind === "models" || state.kind === "imports") return null;
+  if (row.created === null) return null;
   if (row.ended !== null) return row.ended - row.created;
   return row.phase === "active" ? store.now - row.created : null;
 }

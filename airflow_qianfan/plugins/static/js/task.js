@@ -4,7 +4,7 @@ import { followTheme, taskUrl } from "./airflow.js";
 import { Refresher, parameters, read } from "./api.js";
 import { look, makeChart } from "./chart.js";
 import { announce, h, Part } from "./dom.js";
-import { dateTime, duration, known, moment, number, percent, t } from "./i18n.js";
+import { dateTime, duration, known, moment, number, t } from "./i18n.js";
 import { metricsTable } from "./metrics.js";
 import { airflowLink, badge, card, copyable, definitions, explain, externalLink, notice, progressBar, scrollable, taskBadge } from "./parts.js";
 
@@ -15,11 +15,10 @@ const main = document.getElementById("main");
 const parts = {
   error: new Part("div"),
   head: new Part("header", { class: "card head" }),
-  curve: new Part("section", { class: "card wide" }),
-  metrics: new Part("section", { class: "card wide" }),
+  curve: new Part("section", { class: "card" }),
+  metrics: new Part("section", { class: "card" }),
   hyper: new Part("section", { class: "card" }),
   facts: new Part("section", { class: "card" }),
-  ids: new Part("section", { class: "card" }),
   chain: new Part("section", { class: "card wide" }),
 };
 let chart = null;
@@ -29,7 +28,7 @@ main.append(
   h("h1", { class: "hidden" }, t("page.title")),
   parts.error.element,
   parts.head.element,
-  h("div", { class: "grid" }, ...["curve", "metrics", "hyper", "facts", "ids", "chain"].map((name) => parts[name].element)),
+  h("div", { class: "grid" }, ...["curve", "metrics", "hyper", "facts", "chain"].map((name) => parts[name].element)),
 );
 for (const part of Object.values(parts)) part.update(null, () => null);
 
@@ -67,14 +66,13 @@ function show(view) {
     return object === null ? notice("info", null, t("nothing.yet")) : null;
   });
   // Its times go on as long as it does.
-  parts.head.update(view.goes_on ? view : rest, () => (object ? head(view) : null));
+  parts.head.update(object?.phase === "active" ? view : rest, () => (object ? head(view) : null));
   parts.curve.update([object?.checkpoints, object?.best_step, view.published], () => (object?.checkpoints.length ? curve(object, view.published) : null));
   parts.metrics.update([object?.metrics, view.earlier], () => (object && Object.keys(object.metrics).length ? metrics(object, view) : null));
   parts.hyper.update([view.hyper_parameters, view.dataset], ([hyper, dataset]) => parameterCards(hyper, dataset));
-  parts.facts.update(object?.facts ?? null, (facts) => (facts && Object.keys(facts).length ? card(t("facts.title"), definitions(Object.entries(facts).map(([name, value]) => [known("fact", name), value]))) : null));
-  parts.ids.update(view.ids, (ids) => (Object.keys(ids).length ? card(t("ids.title"), definitions(Object.entries(ids).map(([name, id]) => [known("kind", name), copyable(id)]))) : null));
+  parts.facts.update([object?.facts ?? {}, view.ids], ([facts, ids]) => factCards(facts, ids));
   parts.chain.update(view.chain, (chain) => (chain.length > 1 ? card(t("chain.title"), chainTable(chain)) : null));
-  if (object?.state) announce(`${known("kind", object.kind)}: ${object.state}${view.goes_on ? "" : `, ${percent(object.progress)}`}`);
+  if (object?.state) announce(`${known("kind", object.kind)}: ${object.state}`);
 }
 
 function head(view) {
@@ -103,7 +101,7 @@ function head(view) {
     object.phase && (object.progress !== null || !isOver) && progressBar(object.progress, object.phase),
     object.failure && notice("error", t("problem.reason"), object.failure),
     h("dl", { class: "tiles" }, tiles.map(([name, value, more]) => h("div", {}, h("dt", {}, name), h("dd", {}, value, more && h("span", { class: "more" }, more))))),
-    view.goes_on && h("p", { class: "live" }, t("time.updated", { moment: moment(now) }), " · ", t("time.live")),
+    !isOver && h("p", { class: "live" }, t("time.updated", { moment: moment(now) }), " · ", t("time.live")),
   ].filter(Boolean);
 }
 
@@ -152,6 +150,13 @@ function parameterCards(hyper, dataset) {
   const values = [];
   if (Object.keys(hyper).length) values.push(...card(t("hyper.title"), definitions(Object.entries(hyper))));
   if (Object.keys(dataset).length) values.push(...card(t("dataset.title"), definitions(Object.entries(dataset).map(([name, value]) => [known("dataset", name), value]))));
+  return values.length ? values : null;
+}
+
+function factCards(facts, ids) {
+  const values = [];
+  if (Object.keys(facts).length) values.push(...card(t("facts.title"), definitions(Object.entries(facts).map(([name, value]) => [known("fact", name), value]))));
+  if (Object.keys(ids).length) values.push(...card(t("ids.title"), definitions(Object.entries(ids).map(([name, id]) => [known("kind", name), copyable(id)]))));
   return values.length ? values : null;
 }
 
