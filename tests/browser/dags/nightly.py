@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param
 
@@ -17,6 +19,8 @@ with DAG(
         "epoch": Param(1, type="integer"),
         "rate": Param(0.0003, type="number"),
     },
+    # An API server that has only just begun may be too slow for a task's first call.
+    default_args={"retries": 3, "retry_delay": timedelta(seconds=1)},
     render_template_as_native_obj=True,
 ) as dag:
     model_set = QianfanCreateCustomModelSetOperator(
