@@ -57,10 +57,13 @@ class Sightings:
 
     def note(self, found: RemoteObject, now: float) -> _Sighting:
         """Take what was read, and return what is known by now."""
-        seen = self._seen.pop(found.object_id, _Sighting())
-        if found.state.word in _WAITING and seen.waiting is None:
-            seen = replace(seen, waiting=now)
-        elif found.state.word not in _WAITING and seen.waiting is not None and seen.running is None:
+        seen = self._seen.pop(found.object_id, None)
+        is_waiting = found.state.word in _WAITING
+        if seen is None and not is_waiting:
+            return _Sighting()
+        if seen is None:
+            seen = _Sighting(waiting=now)
+        elif not is_waiting and seen.running is None:
             seen = replace(seen, running=now)
         self._seen[found.object_id] = seen
         while len(self._seen) > self._size:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import port_for
 import pytest
-from conftest import DAG_ID, begin, finish
+from nightly_runs import DAG_ID, begin, finish
 
 from local_stack.waiting import wait_for
 
