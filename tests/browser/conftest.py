@@ -1,4 +1,4 @@
-"""A real browser, a real Airflow and an emulator whose clock the tests move."""
+"""A real browser, a real Airflow and the emulator."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
-from nightly_runs import DAG_ID, HOUR, begin, finish
+from nightly_runs import DAG_ID, TASK_SECONDS, begin, finish
 
 from local_stack.airflow import USER, LocalAirflow
 from local_stack.qianfan import CONNECTION_ID, LocalQianfan
+from local_stack.waiting import PATIENCE
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,12 +31,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def chromium() -> Iterator[Any]:
     """A browser; without one the tests say what is missing."""
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import expect, sync_playwright
     except ImportError:
         pytest.skip("NOT TESTED: Playwright is not installed; `make test-browser` installs it")
     path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("NOT TESTED: there is no browser; install Debian's package chromium")
+    # Only against hanging, as everywhere.
+    expect.set_options(timeout=PATIENCE * 1000)
     with sync_playwright() as playwright:
         # Its own sandbox needs more than a container may give.
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
@@ -45,8 +48,9 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def qianfan(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalQianfan]:
-    """A Qianfan whose trainings take an hour, or until its clock is put forward."""
-    with LocalQianfan(tmp_path_factory.mktemp("emulator"), task_seconds=HOUR, model_seconds=2) as emulator:
+    """A Qianfan whose trainings take long enough to look at them."""
+    folder = tmp_path_factory.mktemp("emulator")
+    with LocalQianfan(folder, task_seconds=TASK_SECONDS, model_seconds=2) as emulator:
         yield emulator
 
 
@@ -119,7 +123,7 @@ def look(chromium: Any, airflow: LocalAirflow) -> Iterator[Callable[..., Viewer]
                 viewport={"width": width, "height": height}, color_scheme=theme, locale=locale
             )
             stack.callback(context.close)
-            context.set_default_timeout(60_000)
+            context.set_default_timeout(PATIENCE * 1000)
             context.add_init_script(f"try {{ localStorage.setItem('theme', '{theme}') }} catch {{}}")
             context.add_cookies([{"name": "_token", "value": _token(airflow), "url": url or airflow.url}])
             viewer = Viewer(airflow, context.new_page(), url or airflow.url)
@@ -150,7 +154,7 @@ def _token(airflow: LocalAirflow) -> str:
 def runs(airflow: LocalAirflow, qianfan: LocalQianfan) -> list[str]:
     """Two DAG runs that have trained and published, with other hyper-parameters."""
     return [
-        finish(airflow, qianfan, begin(airflow, qianfan, epoch=epoch, rate=rate))
+        finish(airflow, begin(airflow, qianfan, epoch=epoch, rate=rate))
         for epoch, rate in ((1, 0.0003), (3, 0.0003))
     ]
 

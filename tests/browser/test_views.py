@@ -16,20 +16,16 @@ def test_the_walk_from_a_training_that_goes_on_to_two_that_are_compared(airflow,
     run_id = begin(airflow, qianfan, epoch=2, rate=0.0001)
     frame = viewer.tab(run_id)
     bar = frame.get_by_role("progressbar")
-    expect(frame.get_by_text("Waiting", exact=False).first).to_be_visible()
+    expect(frame.locator(".badge.active").first).to_contain_text("Running")
 
     # It goes on without anybody touching the page.
-    qianfan.pass_time(1200)
-    expect(frame.locator(".badge.active").first).to_contain_text("Running")
     first = int(bar.get_attribute("aria-valuenow"))
-    qianfan.pass_time(1200)
     expect(bar).not_to_have_attribute("aria-valuenow", str(first))
     assert int(bar.get_attribute("aria-valuenow")) > first
     expect(frame.get_by_text("Estimated end")).to_be_visible()
-    expect(frame.get_by_text("Queued at Qianfan")).to_be_visible()
     viewer.picture("tab-running")
 
-    finish(airflow, qianfan, run_id)
+    finish(airflow, run_id)
     expect(frame.get_by_role("img", name="checkpoints from step")).to_be_visible()
     expect(bar).to_have_attribute("aria-valuenow", "100")
     expect(frame.locator(".tiles")).to_contain_text("amv-")
@@ -95,7 +91,7 @@ def test_search_and_state_filter_the_list(runs, look, hostile):
 
     page = look().view("page")
     page.get_by_label("Search").fill("nightly")
-    expect(page.locator("tbody tr")).to_have_count(page.locator("tbody tr", has_text="nightly").count())
+    expect(page.locator("tbody tr").filter(has_not_text="nightly")).to_have_count(0)
     page.get_by_label("Search").fill("no such thing")
     expect(page.get_by_text("Nothing fits.")).to_be_visible()
     page.get_by_label("Search").fill("")
@@ -183,7 +179,7 @@ def test_it_refreshes_itself_and_stops_while_nobody_sees_it(airflow, qianfan, lo
 
     with page.expect_response("**/api/task*"):
         page.evaluate(set_hidden, False)
-    finish(airflow, qianfan, run_id)
+    finish(airflow, run_id)
 
 
 def test_it_works_behind_a_prefix(airflow, runs, look):
