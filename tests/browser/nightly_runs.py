@@ -10,7 +10,7 @@ from local_stack.qianfan import LocalQianfan
 from local_stack.waiting import wait_for
 
 #: Its clock is not moved: a training from the future would have no times to show.
-TASK_SECONDS = 45.0
+TASK_SECONDS = 40.0
 DAG_ID = "nightly"
 
 

@@ -60,7 +60,7 @@ def test_the_walk_from_a_training_that_goes_on_to_two_that_are_compared(airflow,
     with viewer.page.context.expect_page() as opened:
         frame.get_by_role("link", name="Console").first.click()
     assert opened.value.url.startswith(qianfan.endpoint)
-    frame.get_by_role("link", name=DAG_ID).first.click()
+    frame.get_by_role("link", name=DAG_ID, exact=True).first.click()
     viewer.page.wait_for_url(f"**/dags/{DAG_ID}/runs/**")
     assert viewer.troubles == []
 
@@ -205,6 +205,6 @@ def test_it_works_behind_a_prefix(airflow, runs, look):
     viewer.page.wait_for_url(f"{url}/dags/{DAG_ID}/runs/*/tasks/publish/plugin/qianfan")
     frame = viewer.overview()
     expect(frame.locator("tbody tr").first).to_be_visible()
-    frame.get_by_role("link", name=DAG_ID).first.click()
+    frame.get_by_role("link", name=DAG_ID, exact=True).first.click()
     viewer.page.wait_for_url(f"{url}/dags/{DAG_ID}/runs/**")
     assert viewer.troubles == []
