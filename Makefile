@@ -9,12 +9,12 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 # The tests on a real Airflow run alone: it needs both cores.
 # Twice as many as cores: many tests wait.
-PARALLEL := -n 4 --dist worksteal --ignore tests/system
+PARALLEL := -n 4 --dist worksteal --ignore tests/system --ignore tests/browser
 # A tenth of the random cases, and in test-all a half: QIANFAN_FUZZ=1 tries all.
 FEWER := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.1)
 HALF := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.5)
 
-.PHONY: help demo up test test-all test-short test-versions distributed bench lint types format docs constraints clean
+.PHONY: help demo up test test-all test-short test-versions test-browser distributed bench lint types format docs constraints clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -41,6 +41,9 @@ test-versions:  ## test-short on each supported version of Airflow
 	$(MAKE) test-short AIRFLOW=3.1
 	$(MAKE) test-short AIRFLOW=3.2
 	$(MAKE) test-short
+
+test-browser: $(VENV)/.installed-browser  ## the views in Airflow's UI, in a real browser; SCREENSHOTS=docs/ui keeps pictures
+	QIANFAN_SCREENSHOTS=$(SCREENSHOTS) $(PYTEST) tests/browser
 
 distributed: $(VENV)/.installed  ## an Airflow with Celery whose parts fail one after the other, in 15 minutes; OPTIONS="--help"
 	@$(BIN)/python -m distributed $(OPTIONS)
@@ -81,6 +84,11 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	@# uv is many times faster; where it cannot reach the packages, as with a certificate of one's own, pip may.
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) --editable '.[dev]' \
 		|| $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-browser: $(VENV)/.installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) --editable '.[browser]' \
+		|| $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[browser]'
 	@touch $@
 
 # The peers have many dependencies, which the tests should not see, and need other versions than the tests.

@@ -80,6 +80,7 @@ __all__ = [
     "connection_widgets",
     "is_cancelled_by_airflow",
     "mask_secret",
+    "read_records",
     "skip_tasks",
     "smaller_guarantee",
     "stats",
@@ -100,11 +101,14 @@ async def aread_connection(hook: BaseHook, conn_id: str) -> tuple[Connection, An
 
     if hasattr(Connection, "aextra_dejson"):  # 3.3.2
         found: Connection = await hook.aget_connection(conn_id)
-        return found, await found.aextra_dejson()
-    # Before, Airflow masks what it reads through a call that may dead-lock on an event loop.
-    from asgiref.sync import sync_to_async
+        if isinstance(found, Connection):
+            return found, await found.aextra_dejson()
+        # The API server gets one of another class, with the same members.
+    else:
+        # Before, Airflow masks what it reads through a call that may dead-lock on an event loop.
+        from asgiref.sync import sync_to_async
 
-    found = await sync_to_async(hook.get_connection)(conn_id)
+        found = await sync_to_async(hook.get_connection)(conn_id)
     try:
         return found, json.loads(found.extra or "{}")
     except ValueError:
@@ -178,6 +182,9 @@ def is_cancelled_by_airflow(error: asyncio.CancelledError) -> bool:
     return not all(task.cancelling() for task in asyncio.all_tasks())
 
 
+MAX_RECORDS = 5000
+"""How many of the newest records are looked through for a mark: the store has no index for it."""
+
 AFTER_A_CLEAR = (
     "a retry or a clear of the task re-attaches to it or stops it"
     if REMEMBERS
@@ -244,6 +251,25 @@ def store_dag(dag: DAG, bundle_name: str) -> None:
         bag = DagBag(os.devnull)
     bag.bag_dag(dag)
     sync_bag_to_db(bag, bundle_name, None)
+
+
+def read_records(session: Any) -> list[Any]:
+    """Return what the task state store holds of creations, the newest first; nothing before Airflow 3.3.
+
+    Each row has ``dag_id``, ``run_id``, ``task_id``, ``map_index`` and ``value``. Only the API server can
+    read it in this way.
+
+    :param session: of the metadata database.
+    """
+    try:
+        from airflow.models.task_state_store import TaskStateStoreModel as Store
+    except ImportError:  # before 3.3
+        return []
+    from sqlalchemy import select
+
+    columns = (Store.dag_id, Store.run_id, Store.task_id, Store.map_index, Store.value)
+    ours = select(*columns).where(Store.key.startswith("qianfan_")).order_by(Store.updated_at.desc())
+    return list(session.execute(ours.limit(MAX_RECORDS)))
 
 
 class AttemptReplaced(Exception):

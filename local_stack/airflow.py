@@ -161,8 +161,11 @@ class LocalAirflow(Service):
             psutil.Process(pid).kill()
         return pids
 
-    def start_component(self, component: str) -> None:
-        """Start one more process of a component, for example after `kill`."""
+    def start_component(self, component: str, env: Mapping[str, str] | None = None) -> None:
+        """Start one more process of a component, for example after `kill`.
+
+        :param env: What its environment has besides that of the others.
+        """
         ports = {
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(port_for.select_random()),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(port_for.select_random()),
@@ -171,7 +174,7 @@ class LocalAirflow(Service):
             f"Airflow's {component}",
             [self._airflow, component],
             folder=self.home / "extra" / f"{component}-{len(self._extra)}",
-            env=self._env | ports,
+            env=self._env | ports | dict(env or {}),
         )
         self._extra.append(process)
         process.start()

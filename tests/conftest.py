@@ -13,7 +13,7 @@ _home = Path(tempfile.mkdtemp(prefix="airflow-qianfan-tests-"))
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 (_home / "dags").mkdir()
 
-_OPTIONS = {"QIANFAN_DATABASE", "QIANFAN_FUZZ", "QIANFAN_SOAK"}
+_OPTIONS = {"QIANFAN_DATABASE", "QIANFAN_FUZZ", "QIANFAN_SCREENSHOTS", "QIANFAN_SOAK"}
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "QIANFAN_"))]:
     if _name not in _OPTIONS:
         del os.environ[_name]

@@ -1,0 +1,210 @@
+"""The views in Airflow's UI, as a person uses them."""
+
+from __future__ import annotations
+
+import port_for
+import pytest
+from nightly_runs import DAG_ID, begin, finish
+
+from local_stack.waiting import wait_for
+
+
+def test_the_walk_from_a_training_that_goes_on_to_two_that_are_compared(airflow, qianfan, runs, look):
+    from playwright.sync_api import expect
+
+    viewer = look(height=1000)
+    run_id = begin(airflow, qianfan, epoch=2, rate=0.0001)
+    frame = viewer.tab(run_id)
+    bar = frame.get_by_role("progressbar")
+    expect(frame.locator(".badge.active").first).to_contain_text("Running")
+
+    # It goes on without anybody touching the page.
+    first = int(bar.get_attribute("aria-valuenow"))
+    expect(bar).not_to_have_attribute("aria-valuenow", str(first))
+    assert int(bar.get_attribute("aria-valuenow")) > first
+    expect(frame.get_by_text("Estimated end")).to_be_visible()
+    viewer.picture("tab-running")
+
+    finish(airflow, run_id)
+    expect(frame.get_by_role("img", name="checkpoints from step")).to_be_visible()
+    expect(bar).to_have_attribute("aria-valuenow", "100")
+    expect(frame.locator(".tiles")).to_contain_text("amv-")
+    metrics = frame.get_by_role("region", name="Metrics")
+    expect(metrics.locator("thead th")).to_have_count(4)
+    expect(metrics).to_contain_text("run before")
+    expect(frame.locator("canvas")).to_be_visible()
+    viewer.picture("tab-done")
+
+    # The other tasks of the chain are one click away.
+    frame.get_by_role("link", name="publish", exact=True).click()
+    viewer.page.wait_for_url("**/tasks/publish/plugin/qianfan")
+    expect(viewer.page.frame_locator("iframe[title=Qianfan]").get_by_text("Model version · ")).to_be_visible()
+
+    frame = viewer.overview()
+    expect(frame.locator("tbody tr").first).to_contain_text("Done")
+    expect(frame.locator("tbody tr").first.get_by_role("link", name=DAG_ID, exact=True)).to_be_visible()
+    viewer.picture("page")
+    for row in (0, 1):
+        frame.get_by_role("checkbox").nth(row).check()
+    frame.get_by_role("button", name="Compare 2").click()
+    expect(frame.get_by_role("heading", name="2 trainings")).to_be_visible()
+    differing = frame.locator("tr.differs")
+    expect(differing).to_have_count(2)
+    expect(differing.nth(0)).to_contain_text("epoch")
+    expect(differing.nth(0)).to_contain_text("differs")
+    expect(frame.locator(".legend li")).to_have_count(2)
+    expect(frame.locator("canvas")).to_be_visible()
+    viewer.picture("compare")
+
+    # Airflow's frame forbids what both links do; they are followed all the same.
+    with viewer.page.context.expect_page() as opened:
+        frame.get_by_role("link", name="Console").first.click()
+    assert opened.value.url.startswith(qianfan.endpoint)
+    frame.get_by_role("link", name=DAG_ID, exact=True).first.click()
+    viewer.page.wait_for_url(f"**/dags/{DAG_ID}/runs/**")
+    assert viewer.troubles == []
+
+
+def test_a_task_of_others_says_in_one_sentence_that_there_is_nothing(runs, look):
+    from playwright.sync_api import expect
+
+    viewer = look()
+    frame = viewer.tab(runs[0], "done")
+    expect(frame.get_by_text("Nothing to see here")).to_be_visible()
+    expect(frame.locator(".card:visible")).to_have_count(0)
+
+
+def test_what_the_service_says_is_shown_as_text(runs, look, hostile):
+    from playwright.sync_api import expect
+
+    viewer = look()
+    frame = viewer.overview()
+    frame.get_by_label("Search").fill(hostile)
+    expect(frame.locator("tbody tr")).to_have_count(1)
+    expect(frame.locator("tbody tr")).to_contain_text(hostile)
+    expect(frame.locator("tbody script, tbody img")).to_have_count(0)
+    assert viewer.troubles == []
+
+
+def test_search_and_state_filter_the_list(runs, look, hostile):
+    from playwright.sync_api import expect
+
+    page = look().view("page")
+    page.get_by_label("Search").fill("nightly")
+    expect(page.locator("tbody tr").filter(has_not_text="nightly")).to_have_count(0)
+    page.get_by_label("Search").fill("no such thing")
+    expect(page.get_by_text("Nothing fits.")).to_be_visible()
+    page.get_by_label("Search").fill("")
+    page.get_by_label("State").select_option("active")
+    expect(page.locator("tbody tr", has_text=hostile)).to_be_visible()
+    expect(page.locator("tbody tr", has_text="Done")).to_have_count(0)
+
+
+def test_tabs_are_chosen_with_the_keyboard(runs, look):
+    from playwright.sync_api import expect
+
+    page = look().view("page")
+    page.get_by_role("tab", name="Trainings").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tab", name="Model versions")).to_be_focused()
+    expect(page.locator("tbody tr").first).to_contain_text("Ready")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(runs, look, hostile, theme, width):
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import expect
+
+    viewer = look(theme=theme, width=width, height=844)
+
+    def check(name):
+        found = Axe().run(viewer.page).response["violations"]
+        told = [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found]
+        assert told == [], f"{name}, {theme}, {width} wide"
+        assert viewer.page.evaluate("document.documentElement.scrollWidth") <= width
+        viewer.picture(f"{name}-{theme}-{width}")
+
+    page = viewer.view("task", dag_id=DAG_ID, run_id=runs[1], task_id="train", map_index="{MAP_INDEX}")
+    expect(page.locator("canvas")).to_be_visible()
+    page.locator("summary").click()
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    check("task")
+
+    page = viewer.view("page")
+    expect(page.locator("tbody tr", has_text="Done").nth(1)).to_be_visible()
+    check("page")
+
+    done = page.locator("tbody tr", has_text="Done")
+    for row in (0, 1):
+        done.nth(row).get_by_role("checkbox").check()
+    page.get_by_role("button", name="Compare 2").click()
+    expect(page.locator("canvas")).to_be_visible()
+    check("compare")
+    assert viewer.troubles == []
+
+
+def test_chinese_by_the_language_of_the_browser(runs, look):
+    from playwright.sync_api import expect
+
+    viewer = look(locale="zh-CN", height=1000)
+    frame = viewer.tab(runs[1])
+    expect(frame.get_by_role("heading", name="损失与困惑度")).to_be_visible()
+    expect(frame.locator("html")).to_have_attribute("lang", "zh-CN")
+    viewer.picture("tab-zh")
+
+
+def test_it_refreshes_itself_and_stops_while_nobody_sees_it(airflow, qianfan, look):
+    viewer = look()
+    run_id = begin(airflow, qianfan)
+    page = viewer.page
+    asked = []
+    page.on("request", lambda request: "/api/task" in request.url and asked.append(request.url))
+    page.clock.install()
+    viewer.view("task", dag_id=DAG_ID, run_id=run_id, task_id="train")
+
+    with page.expect_response("**/api/task*"):
+        page.clock.fast_forward(4000)
+
+    set_hidden = """hidden => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    wait_for(lambda: page.evaluate("document.querySelector('main').ariaBusy") == "false", what="it is shown")
+    page.evaluate(set_hidden, True)
+    before = len(asked)
+    page.clock.fast_forward(600_000)
+    page.evaluate("() => fetch('static/icon.svg').then((answer) => answer.text())")
+    assert len(asked) == before, "nobody sees it"
+
+    with page.expect_response("**/api/task*"):
+        page.evaluate(set_hidden, False)
+    finish(airflow, run_id)
+
+
+def test_it_works_behind_a_prefix(airflow, runs, look):
+    from playwright.sync_api import expect
+
+    port = port_for.select_random()
+    url = f"http://127.0.0.1:{port}/team/airflow"
+    env = {"AIRFLOW__API__PORT": str(port), "AIRFLOW__API__BASE_URL": url}
+    airflow.start_component("api-server", env=env)
+
+    viewer = look(url=url)
+
+    def answers():
+        try:
+            return viewer.page.request.get(f"{url}/api/v2/monitor/health").ok
+        except Exception:
+            return False
+
+    wait_for(answers, what="the API server behind a prefix answers")
+    frame = viewer.tab(runs[1])
+    expect(frame.locator("canvas")).to_be_visible()
+    frame.get_by_role("link", name="publish", exact=True).click()
+    viewer.page.wait_for_url(f"{url}/dags/{DAG_ID}/runs/*/tasks/publish/plugin/qianfan")
+    frame = viewer.overview()
+    expect(frame.locator("tbody tr").first).to_be_visible()
+    frame.get_by_role("link", name=DAG_ID, exact=True).first.click()
+    viewer.page.wait_for_url(f"{url}/dags/{DAG_ID}/runs/**")
+    assert viewer.troubles == []
