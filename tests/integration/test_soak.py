@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 import pytest
@@ -372,7 +373,7 @@ def test_no_training_is_lost_doubled_or_misreported(qianfan, scaled_time, capsys
             f"{sum(lost.values())} answers lost {dict(lost)}, "
             f"attempts repeated after {dict(retried)}, at most {tries} of a task"
         )
-    assert not any(wrong.values()), wrong
+    assert not any(wrong.values()), pformat({what: found for what, found in wrong.items() if found})
     assert len(jobs) == len(outcomes)
     assert effective["CreateFineTuningJob"] == effective["CreateFineTuningTask"] == len(outcomes)
     assert effective["CreateCustomModel"] == len(versions) > 0
