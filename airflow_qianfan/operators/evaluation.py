@@ -220,8 +220,16 @@ class QianfanEvaluationOperator(_TaskArguments):
     def finished(self, context: Context, output: dict[str, Any]) -> dict[str, Any]:
         """Add the metrics of the report."""
         from airflow_qianfan.api.actions.evaluation import DescribeEvalTaskReport
+        from airflow_qianfan.operators.base.lookup import read_settled
 
-        report = self.hook.call(DescribeEvalTaskReport(task_id=self.object_id or ""))
+        request = DescribeEvalTaskReport(task_id=self.object_id or "")
+        # It may be a moment behind the state.
+        report = read_settled(
+            lambda: self.hook.call(request),
+            f"the report of evaluation task {self.object_id}",
+            self.log,
+            is_complete=lambda report: report.metrics,
+        )
         for line in report.summary():
             self.log.info(line)
         if not report.metrics:

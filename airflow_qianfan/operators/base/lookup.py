@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_qianfan.exceptions import (
     QianfanAmbiguousCreateError,
@@ -33,7 +33,12 @@ FoundT = TypeVar("FoundT")
 
 
 def read_settled(
-    read: Callable[[], FoundT], what: str, log: Logger, lookups: Sequence[float] = LOOKUPS
+    read: Callable[[], FoundT],
+    what: str,
+    log: Logger,
+    lookups: Sequence[float] = LOOKUPS,
+    *,
+    is_complete: Callable[[FoundT], Any] = lambda found: True,
 ) -> FoundT:
     """Read what may be too new for the first look-up.
 
@@ -41,16 +46,21 @@ def read_settled(
     :param what: what it is, for the log.
     :param log: the log of the task.
     :param lookups: see :data:`LOOKUPS`.
+    :param is_complete: whether what was found is worth no further look-up; the last one counts in any case.
     :raises QianfanError: the last look-up failed, or one failed in a way that will not pass.
     """
     stale: QianfanError | None = None
     for number, share in enumerate(lookups, 1):
         time.sleep(share * setting("settle_seconds"))
         try:
-            return read()
+            found = read()
         except _STALE as error:
             log.info("Look-up %d of %d for %s: %s", number, len(lookups), what, error)
             stale = error
+            continue
+        if is_complete(found) or number == len(lookups):
+            return found
+        log.info("Look-up %d of %d for %s: it is not complete yet", number, len(lookups), what)
     raise stale or AssertionError("unreachable")
 
 

@@ -89,9 +89,18 @@ class QianfanModelExportOperator(_ExportArguments):
 
     def finished(self, context: Context, output: dict[str, Any]) -> dict[str, Any]:
         """Return the result with the link; events of triggers do not hold it, since they are logged."""
-        found = self.hook.call(self.kind.describe(self.model_id))
+        from airflow_qianfan.operators.base.lookup import read_settled
+
+        request = self.kind.describe(self.model_id)
+        # It may be a moment behind the state.
+        found = read_settled(
+            lambda: self.hook.call(request),
+            f"the link of the export of {self.model_id}",
+            self.log,
+            is_complete=lambda found: found.download_url,
+        )
         self._tell_if_other(context, found.export_id)
-        return {**output, "download_url": getattr(found, "download_url", None)}
+        return {**output, "download_url": found.download_url}
 
     def _tell_if_other(self, context: Context, export_id: str | None) -> None:
         ti: Any = context["ti"]

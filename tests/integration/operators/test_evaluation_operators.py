@@ -150,6 +150,16 @@ def test_a_report_that_cannot_be_read_is_read_by_the_retry_without_another_evalu
     assert set(run.value["metrics"]) == {"amv-1", "amv-2"}
 
 
+@pytest.mark.parametrize("shown", ["error", "empty"])
+def test_a_report_that_is_behind_the_state_is_waited_for(start_emulator, run_task, shown):
+    assumptions = Assumptions(evaluation_report_before_end=shown)
+    emulator = start_emulator(task_seconds=0.2, assumptions=assumptions)
+    emulator.fail_next("DescribeEvalTaskReport", kind="stale", count=2)
+    run = run_task(QianfanEvaluationOperator, **EVALUATION, poll_interval=0.05)
+    assert run.state == "success", run.errors
+    assert list(run.value["metrics"]) == ["amv-1", "amv-2"]
+
+
 @MODES
 def test_a_lost_answer_of_the_create_costs_no_second_evaluation(start_emulator, run_task, deferrable):
     emulator = start_emulator(task_seconds=0.3)
