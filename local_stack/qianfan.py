@@ -6,15 +6,16 @@ import json
 import secrets
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import port_for
 
-from airflow_qianfan.api.client import QianfanClient
-from airflow_qianfan.api.config import QianfanConfig
 from local_stack.process import GuardedProcess, Service
 from local_stack.waiting import wait_for
+
+if TYPE_CHECKING:
+    from airflow_qianfan.api.client import QianfanClient
 
 CONNECTION_ID = "qianfan_default"
 
@@ -109,6 +110,10 @@ class LocalQianfan(Service):
 
     def client(self) -> QianfanClient:
         """Return a client with its key, which its caller closes."""
+        # They load Airflow, which would read what the environment of the demonstration's user holds.
+        from airflow_qianfan.api.client import QianfanClient
+        from airflow_qianfan.api.config import QianfanConfig
+
         config = QianfanConfig(
             access_key_id=self.access_key,
             secret_access_key=self.secret_key,
