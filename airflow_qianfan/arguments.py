@@ -9,7 +9,7 @@ dataclasses.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, dataclass_transform
 
@@ -81,6 +81,10 @@ def airflow_option(doc: str, *, default: Any, setting: str | None = None) -> Any
     return Argument(doc, default, setting=setting, for_airflow=True)
 
 
+_SELF = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_KWARGS = inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD, annotation="Any")
+
+
 @dataclass_transform(kw_only_default=True, field_specifiers=(member, templated, option, airflow_option))
 class DeclaresArguments:
     """Base of all operators and sensors. Subclasses state arguments; see the text of this module.
@@ -99,12 +103,14 @@ class DeclaresArguments:
             # The value belongs to an instance; on the class it would hide that one is missing.
             delattr(cls, name)
         cls._own_arguments = own
+        cls._own_parameters = {name: _parameter(cls, name, argument) for name, argument in own.items()}
         cls.arguments = {}
+        parameters: dict[str, inspect.Parameter] = {}
         for base in cls.__mro__:
-            inherited = vars(base).get("_own_arguments", {})
-            cls.arguments |= {
-                name: argument for name, argument in inherited.items() if name not in cls.arguments
-            }
+            for name, argument in vars(base).get("_own_arguments", {}).items():
+                if name not in parameters:
+                    cls.arguments[name] = argument
+                    parameters[name] = vars(base)["_own_parameters"][name]
         if "template_fields" not in vars(cls):
             given = getattr(cls, "template_fields", ())
             mine = (name for name, argument in cls.arguments.items() if argument.is_templated)
@@ -113,10 +119,11 @@ class DeclaresArguments:
         cls.template_fields_renderers = {**getattr(cls, "template_fields_renderers", {}), **renderers}
         cls._has_made_init = "__init__" not in vars(cls)
         if cls._has_made_init:
-            cls.__init__ = _make_init(cls, own)  # type: ignore[method-assign]
+            cls.__init__ = _make_init(cls, own, parameters.values())  # type: ignore[method-assign]
         cls.__doc__ = _document(cls)
 
     _own_arguments: ClassVar[Mapping[str, Argument]] = {}
+    _own_parameters: ClassVar[Mapping[str, inspect.Parameter]] = {}
     _has_made_init: ClassVar[bool] = False
     template_fields: ClassVar[Any]
     template_fields_renderers: ClassVar[Any]
@@ -128,7 +135,9 @@ class DeclaresArguments:
                 _check_length(name, getattr(self, name), argument.length)
 
 
-def _make_init(cls: type[Any], own: Mapping[str, Argument]) -> Callable[..., None]:
+def _make_init(
+    cls: type[Any], own: Mapping[str, Argument], parameters: Iterable[inspect.Parameter]
+) -> Callable[..., None]:
     def __init__(self: Any, **kwargs: Any) -> None:
         values = {}
         for name, argument in own.items():
@@ -146,17 +155,11 @@ def _make_init(cls: type[Any], own: Mapping[str, Argument]) -> Callable[..., Non
         if next(base for base in type(self).__mro__ if vars(base).get("_has_made_init")) is cls:
             self.__post_init__()
 
-    parameters = [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=argument.default, annotation=_annotation(cls, name)
-        )
-        for name, argument in sorted(cls.arguments.items(), key=lambda item: item[1].default is not REQUIRED)
-    ]
     __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
-            inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD),
-            *parameters,
-            inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD, annotation="Any"),
+            _SELF,
+            *sorted(parameters, key=lambda parameter: parameter.default is not REQUIRED),
+            _KWARGS,
         ],
         return_annotation="None",
     )
@@ -165,10 +168,10 @@ def _make_init(cls: type[Any], own: Mapping[str, Argument]) -> Callable[..., Non
     return __init__
 
 
-def _annotation(cls: type[Any], name: str) -> Any:
-    return next(
-        (base.__annotations__[name] for base in cls.__mro__ if name in vars(base).get("__annotations__", {})),
-        inspect.Parameter.empty,
+def _parameter(cls: type[Any], name: str, argument: Argument) -> inspect.Parameter:
+    annotation = cls.__annotations__.get(name, inspect.Parameter.empty)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=argument.default, annotation=annotation
     )
 
 
