@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, dataclass_transform
 
 from airflow_qianfan.settings import setting
 
 REQUIRED: Any = inspect.Parameter.empty
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """What is known of an argument.
+class Argument(NamedTuple):
+    """What is known of an argument. (A dataclass takes 1 ms longer to import.)
 
     :param doc: what it means, for the documentation.
     :param default: its default; :data:`REQUIRED` where there is none.
@@ -107,10 +105,10 @@ class DeclaresArguments:
         cls.arguments = {}
         parameters: dict[str, inspect.Parameter] = {}
         for base in cls.__mro__:
-            for name, argument in vars(base).get("_own_arguments", {}).items():
-                if name not in parameters:
-                    cls.arguments[name] = argument
-                    parameters[name] = vars(base)["_own_parameters"][name]
+            if stated := vars(base).get("_own_arguments"):
+                # What is there already stays, and keeps its place.
+                cls.arguments = {**cls.arguments, **stated, **cls.arguments}
+                parameters = {**parameters, **vars(base)["_own_parameters"], **parameters}
         if "template_fields" not in vars(cls):
             given = getattr(cls, "template_fields", ())
             mine = (name for name, argument in cls.arguments.items() if argument.is_templated)

@@ -46,12 +46,14 @@ def run(rounds: int = ROUNDS) -> Section:
     # As pip does with what it installs; the peers are compiled already.
     compileall.compile_dir(str(Path(airflow_qianfan.__file__).parent), quiet=1)
     suite = Suite("benchmarks.import_time", rounds)
-    cheapest = min(PEERS, key=lambda name: suite.seconds(GROUP, name))
-    ours, theirs = (suite.seconds(GROUP, name) * 1000 for name in (DAG_FILE, cheapest))
+    cheapest = min(PEERS, key=lambda name: suite.least_seconds(GROUP, name))
+    ours, theirs = (suite.least_seconds(GROUP, name) * 1000 for name in (DAG_FILE, cheapest))
     # A DAG file that uses all; triggers are loaded by the tasks and the triggerer only.
     goals = [
         Goal(
-            "import of all operators and sensors at most 40 ms over airflow.sdk", f"{ours:.1f} ms", ours <= 40
+            "import of all operators and sensors at most 40 ms over airflow.sdk, the least of all rounds",
+            f"{ours:.1f} ms",
+            ours <= 40,
         ),
         Goal(
             "no dearer than the cheapest peer", f"{ours:.0f} ms, {cheapest} {theirs:.0f} ms", ours <= theirs

@@ -85,6 +85,10 @@ class Suite:
         """Return the median of one contender."""
         return statistics.median(self._rounds(group, name))
 
+    def least_seconds(self, group: str, name: str) -> float:
+        """Return the smallest value of one contender: a busy or throttled processor only adds."""
+        return min(self._rounds(group, name))
+
     def speedup(self, group: str, name: str, peer: str) -> float:
         """Return how many times as fast as its peer a contender is: the median over the rounds."""
         pairs = zip(self._rounds(group, peer), self._rounds(group, name), strict=True)

@@ -51,7 +51,7 @@ Manual = Literal["wait", "fail"]
 TIMEOUT_EVENT = {"status": "timeout", "message": "the deadline passed while waiting"}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Target:
     """The object that is waited for.
 
@@ -81,7 +81,7 @@ class Target:
         return self.kind.noun, self.parent_id
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class PollSettings:
     """How an object is polled; times in seconds.
 
