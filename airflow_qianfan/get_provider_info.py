@@ -43,6 +43,8 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_qianfan.links.QianfanModelLink",
             "airflow_qianfan.links.QianfanServiceLink",
             "airflow_qianfan.links.QianfanEvalTaskLink",
+            "airflow_qianfan.links.QianfanTabLink",
+            "airflow_qianfan.links.QianfanVisualDLLink",
         ],
         "config": {
             "qianfan": {

@@ -198,8 +198,8 @@ class RemoteObject(Result):
 
     @property
     def progress_words(self) -> str | None:
-        """What is done, for the log."""
-        return None if self.progress is None else f"{self.progress:.0%} done"
+        """What is done in units of its kind, such as rows, for the log."""
+        return None
 
     @property
     def waits_for_person(self) -> bool:
@@ -224,6 +224,10 @@ class RemoteObject(Result):
     def summary(self) -> list[str]:
         """Return lines for the log about how it ended, such as its metrics."""
         return []
+
+    def details(self) -> dict[str, list[str]]:
+        """Return longer pieces for the log about how it ended, by their titles; Airflow folds them."""
+        return {}
 
     def output(self) -> dict[str, Any]:
         """Return what a DAG works with, fit for XCom."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_qianfan import links
 from airflow_qianfan.arguments import member, option
-from airflow_qianfan.links import QianfanDatasetLink
 from airflow_qianfan.operators.base.create import QianfanCreateOperator
 from airflow_qianfan.operators.base.dataset import DatasetArguments, ImportArguments, StorageArguments
 from airflow_qianfan.operators.base.list import QianfanListOperator
@@ -107,7 +107,7 @@ class QianfanDescribeDatasetVersionOperator(QianfanRequestOperator):
     """
 
     action = "dataset.DescribeDatasetVersion"
-    operator_extra_links = (QianfanDatasetLink(),)
+    operator_extra_links = links.DATASET
 
     dataset_version_id: str = member("the version, ``ds-…``.", name="version_id")
 
@@ -158,7 +158,7 @@ class QianfanCreateImportTaskOperator(ImportArguments, QianfanWaitingOperator):
     action = "dataset.CreateImportTask"
     kind_path = IMPORT
     trigger_path = "dataset.QianfanDatasetImportTrigger"
-    operator_extra_links = (QianfanDatasetLink(),)
+    operator_extra_links = links.DATASET
 
     dataset_version_id: str = member("the version that gets the data, ``ds-…``.", name="version_id")
     wait_for_completion: bool = option("wait until the import has ended.", default=False)
@@ -175,7 +175,7 @@ class QianfanDescribeImportTaskOperator(QianfanRequestOperator):
     """
 
     action = "dataset.DescribeImportTask"
-    operator_extra_links = (QianfanDatasetLink(),)
+    operator_extra_links = links.DATASET
 
     import_task_id: str = member("the import, ``task-…``.", name="task_id")
 
@@ -194,7 +194,7 @@ class QianfanPublishDatasetVersionOperator(QianfanPollingOperator):
 
     action = "dataset.PublishDatasetVersion"
     trigger_path = "dataset.QianfanDatasetPublishTrigger"
-    operator_extra_links = (QianfanDatasetLink(),)
+    operator_extra_links = links.DATASET
 
     dataset_version_id: str = member("the version, ``ds-…``; its import must be finished.", name="version_id")
     wait_for_completion: bool = option("wait until the version is Published.", default=False)
@@ -206,9 +206,7 @@ class QianfanPublishDatasetVersionOperator(QianfanPollingOperator):
         request = self.make_request()
         self.object_id = self.dataset_version_id
         begin_once(self.hook, self.target, request, self.log, idle=UNPUBLISHED)
-        self.console_url = self.hook.console_url(
-            self.target.kind(version_id=self.object_id).console_url or ""
-        )
+        self.console_url = self.console_page(self.target.kind(version_id=self.object_id))
         self.push_ids(context, dataset_version_id=self.object_id)
         return {"dataset_version_id": self.object_id}
 
@@ -232,7 +230,7 @@ class QianfanCreateExportTaskOperator(StorageArguments, QianfanWaitingOperator):
     action = "dataset.CreateExportTask"
     kind_path = EXPORT
     trigger_path = "dataset.QianfanDatasetExportTrigger"
-    operator_extra_links = (QianfanDatasetLink(),)
+    operator_extra_links = links.DATASET
 
     dataset_version_id: str = member("the version, ``ds-…``.", name="version_id")
     wait_for_completion: bool = option("wait until the export has ended.", default=False)
@@ -250,6 +248,6 @@ class QianfanDescribeExportTaskOperator(QianfanRequestOperator):
     """
 
     action = "dataset.DescribeExportTask"
-    operator_extra_links = (QianfanDatasetLink(),)
+    operator_extra_links = links.DATASET
 
     export_task_id: str = member("the export, ``task-…``.", name="task_id")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_qianfan import links
 from airflow_qianfan.arguments import member, option
-from airflow_qianfan.links import QianfanEvalTaskLink
 from airflow_qianfan.operators.base.list import QianfanListOperator
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.operators.base.remove import QianfanDeleteOperator
@@ -67,7 +67,7 @@ class QianfanCreateEvalTaskOperator(_TaskArguments):
     action = "evaluation.CreateEvalTask"
     kind_path = TASK
     trigger_path = "evaluation.QianfanEvalTaskTrigger"
-    operator_extra_links = (QianfanEvalTaskLink(),)
+    operator_extra_links = links.EVALUATION
 
     wait_for_completion: bool = option("wait until the evaluation has ended.", default=False)
 
@@ -83,7 +83,7 @@ class QianfanDescribeEvalTaskOperator(QianfanRequestOperator):
     """
 
     action = "evaluation.DescribeEvalTask"
-    operator_extra_links = (QianfanEvalTaskLink(),)
+    operator_extra_links = links.EVALUATION
 
     eval_task_id: str = member("the task, ``ame-…``.", name="task_id")
 
@@ -115,8 +115,16 @@ class QianfanDescribeEvalTaskReportOperator(QianfanRequestOperator):
     """
 
     action = "evaluation.DescribeEvalTaskReport"
+    operator_extra_links = links.EVALUATION
 
     eval_task_id: str = member("the task, ``ame-…``.", name="task_id")
+
+    def run_action(self, context: Context) -> Any:
+        """Call the Action."""
+        from airflow_qianfan.api.actions import load
+
+        self.console_url = self.console_page(load(TASK)(task_id=self.eval_task_id))
+        return super().run_action(context)
 
 
 class QianfanStopEvalTaskOperator(QianfanStopOperator):
@@ -131,6 +139,7 @@ class QianfanStopEvalTaskOperator(QianfanStopOperator):
 
     action = "evaluation.StopEvalTask"
     kind_path = TASK
+    operator_extra_links = links.EVALUATION
 
     eval_task_id: str = member("the task, ``ame-…``.", name="task_id")
 
@@ -210,7 +219,7 @@ class QianfanEvaluationOperator(_TaskArguments):
     custom_operator_name = "Evaluate"
     kind_path = TASK
     trigger_path = "evaluation.QianfanEvalTaskTrigger"
-    operator_extra_links = (QianfanEvalTaskLink(),)
+    operator_extra_links = links.EVALUATION
 
     @property
     def eval_task_id(self) -> str | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_qianfan import links
 from airflow_qianfan.arguments import member, option
 from airflow_qianfan.exceptions import QianfanError
 from airflow_qianfan.hooks.qianfan import QianfanHook
-from airflow_qianfan.links import QianfanFineTuningTaskLink
 from airflow_qianfan.operators.base.create import QianfanCreateOperator
 from airflow_qianfan.operators.base.list import QianfanListOperator, QianfanRowsOperator
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
@@ -163,7 +163,7 @@ class QianfanCreateFineTuningTaskOperator(_TaskArguments, QianfanWaitingOperator
     action = "finetuning.CreateFineTuningTask"
     kind_path = TASK
     trigger_path = TASK_TRIGGER
-    operator_extra_links = (QianfanFineTuningTaskLink(),)
+    operator_extra_links = links.TRAINING
 
     fine_tuning_job_id: str = member("the job it belongs to, ``job-…``.", name="job_id")
     wait_for_completion: bool = option("wait until the training has ended.", default=False)
@@ -216,7 +216,7 @@ class QianfanDescribeFineTuningTaskOperator(QianfanRequestOperator):
     """
 
     action = "finetuning.DescribeFineTuningTask"
-    operator_extra_links = (QianfanFineTuningTaskLink(),)
+    operator_extra_links = links.TRAINING
 
     fine_tuning_task_id: str = member("the task, ``task-…``.", name="task_id")
 
@@ -232,6 +232,7 @@ class QianfanStopFineTuningTaskOperator(QianfanStopOperator):
     """
 
     action = "finetuning.StopFineTuningTask"
+    operator_extra_links = links.TRAINING
     kind_path = TASK
 
     fine_tuning_task_id: str = member("the task, ``task-…``.", name="task_id")
@@ -285,7 +286,7 @@ class QianfanFineTuningOperator(_TaskArguments, _JobArguments, QianfanWaitingOpe
     custom_operator_name = "Train"
     kind_path = TASK
     trigger_path = TASK_TRIGGER
-    operator_extra_links = (QianfanFineTuningTaskLink(),)
+    operator_extra_links = links.TRAINING
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_qianfan import links
 from airflow_qianfan.arguments import member, option
 from airflow_qianfan.exceptions import QianfanError, QianfanTerminalStateError, QianfanValidationError
-from airflow_qianfan.links import QianfanDatasetLink
 from airflow_qianfan.operators.base.dataset import DatasetArguments, ImportArguments
 from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
 from airflow_qianfan.operators.dataset import DATASET, IMPORT, UNPUBLISHED
@@ -50,7 +50,7 @@ class QianfanDatasetOperator(ImportArguments, DatasetArguments, QianfanWaitingOp
     custom_operator_name = "Prepare data set"
     kind_path = IMPORT
     trigger_path = "dataset.QianfanDatasetImportTrigger"
-    operator_extra_links = (QianfanDatasetLink(),)
+    operator_extra_links = links.DATASET
 
     dataset_id: str | None = member(
         "data set that gets a new version, ``dg-…``; None creates a data set.", default=None
@@ -100,7 +100,7 @@ class QianfanDatasetOperator(ImportArguments, DatasetArguments, QianfanWaitingOp
             purpose=files,
         )
         version_id = version.submit()
-        self.console_url = self.hook.console_url(version.kind(version_id=version_id).console_url or "")
+        self.console_url = self.console_page(version.kind(version_id=version_id))
         self._learn(context, dataset_version_id=version_id)
         self._main = self.submission(
             context,

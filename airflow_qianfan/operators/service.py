@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_qianfan import links
 from airflow_qianfan.arguments import member, option
-from airflow_qianfan.links import QianfanServiceLink
 from airflow_qianfan.operators.base.deploy import (
     PROTOCOL,
     QianfanDeployOperator,
@@ -43,7 +43,7 @@ class QianfanCreateServiceOperator(QianfanNewServiceOperator):
     action = "service.CreateService"
     kind_path = SERVICE
     trigger_path = SERVICE_TRIGGER
-    operator_extra_links = (QianfanServiceLink(),)
+    operator_extra_links = links.SERVICE
 
     wait_for_completion: bool = option("wait until the service is Serving.", default=False)
 
@@ -60,7 +60,7 @@ class QianfanDescribeServiceOperator(QianfanRequestOperator):
     """
 
     action = "service.DescribeService"
-    operator_extra_links = (QianfanServiceLink(),)
+    operator_extra_links = links.SERVICE
 
     service_id: str = member("the service, ``svco-…``.")
     protocol_version: int | str | None = member("inference protocol, 1 or 2.", default=None)
@@ -94,9 +94,14 @@ class QianfanDescribeServicesOperator(QianfanListOperator):
 class _ChangeOperator(QianfanRequestOperator):
     """Changes something, and returns what it was told to."""
 
+    operator_extra_links = links.SERVICE
+
     def run_action(self, context: Context) -> dict[str, Any]:
         """Call the Action."""
+        from airflow_qianfan.api.actions import load
+
         request = self.make_request()
+        self.console_url = self.console_page(load(SERVICE)(service_id=request.service_id))
         self.hook.call(request)
         return {
             name: getattr(request, argument.member or name)
@@ -148,6 +153,7 @@ class QianfanDeactivateServiceOperator(QianfanStopOperator):
     """
 
     action = "service.DeactivateService"
+    operator_extra_links = links.SERVICE
     kind_path = SERVICE
 
     service_id: str = member("the service, ``svco-…``.")
@@ -257,4 +263,4 @@ class QianfanServiceOperator(QianfanDeployOperator):
     custom_operator_name = "Deploy"
     kind_path = SERVICE
     trigger_path = SERVICE_TRIGGER
-    operator_extra_links = (QianfanServiceLink(),)
+    operator_extra_links = links.SERVICE

@@ -22,7 +22,7 @@ from airflow.api_fastapi.core_api.security import (
 from airflow.models import Connection
 from airflow.utils.session import create_session
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
@@ -35,7 +35,7 @@ from airflow_qianfan.plugins.origins import find_origins
 from airflow_qianfan.plugins.page import compare, list_details, list_part
 from airflow_qianfan.plugins.reader import Reader
 from airflow_qianfan.plugins.runs import Task, TaskKey, read_arguments, read_earlier, read_run, read_task
-from airflow_qianfan.plugins.task_view import TaskFacts, make_task_view
+from airflow_qianfan.plugins.task_view import TaskFacts, find_page, make_task_view
 from airflow_qianfan.plugins.views import Comparison, ConnectionsView, Rows, TaskView
 
 EARLIER = 5
@@ -87,6 +87,12 @@ async def _answer_missing(request: Request, error: AirflowNotFoundException) -> 
     return JSONResponse({"detail": "There is no such connection."}, status_code=404)
 
 
+_READS_TASK = [
+    Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE)),
+    Depends(requires_access_dag("GET", DagAccessEntity.XCOM)),
+]
+
+
 @app.get("/task", dependencies=[Depends(get_user)])
 async def task_page(request: Request) -> Response:
     """Return the page in the tab of a task instance."""
@@ -121,18 +127,21 @@ def _read_facts(
     return TaskFacts(task, read_run(session, key), read_earlier(session, key, task.started, EARLIER))
 
 
-@app.get(
-    "/api/task",
-    dependencies=[
-        Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE)),
-        Depends(requires_access_dag("GET", DagAccessEntity.XCOM)),
-    ],
-)
+@app.get("/api/task", dependencies=_READS_TASK)
 async def task_view(facts: Annotated[TaskFacts, Depends(_read_facts)]) -> TaskView:
     """Return what the tab of a task instance shows."""
     if not facts.task.is_ours:
         return TaskView(is_ours=False, now=time.time())
     return await make_task_view(facts, time.time())
+
+
+@app.get("/visualdl", dependencies=_READS_TASK)
+async def visualdl(facts: Annotated[TaskFacts, Depends(_read_facts)]) -> Response:
+    """Lead on to the page in VisualDL that shows the curves of a task's training."""
+    url, problem = await find_page(facts.task, "visualdl")
+    if url is None:
+        return PlainTextResponse(problem or "Qianfan shows no page in VisualDL, or not yet.", 404)
+    return RedirectResponse(url, status_code=303)
 
 
 @app.get("/api/connections")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,18 @@ async def make_task_view(facts: TaskFacts, now: float) -> TaskView:
     if id_name == TRAINING:
         _add_training(view, facts, object_id)
     return view
+
+
+async def find_page(task: Task, name: str) -> tuple[str | None, str | None]:
+    """Return a page about what a task has made or was given, and why there is none.
+
+    :param task: the task.
+    :param name: the name of the link, such as ``visualdl``.
+    """
+    if not task.is_ours or task.subject is None:
+        return None, None
+    _, problem, links = await _read(task, *task.subject, time.time())
+    return next((link.url for link in links if link.name == name), None), problem
 
 
 async def _read(

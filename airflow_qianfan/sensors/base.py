@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
+from airflow_qianfan import links
 from airflow_qianfan.arguments import DeclaresArguments, airflow_option, option, templated
 from airflow_qianfan.compat import (
     AirflowException,
@@ -16,6 +19,7 @@ from airflow_qianfan.compat import (
     AirflowSensorTimeout,
     AirflowSkipException,
     conf,
+    task_state_store,
 )
 from airflow_qianfan.exceptions import (
     QianfanAuthenticationError,
@@ -43,6 +47,10 @@ if TYPE_CHECKING:
     from airflow_qianfan.triggers.base.trigger import QianfanTrigger
 
 
+PROGRESS_KEY = "progress_log"
+"""Under which key Airflow remembers what the log of a sensor in reschedule mode has said."""
+
+
 class QianfanSensor(DeclaresArguments, BaseSensorOperator):
     """Waits until an object is in a final state.
 
@@ -51,6 +59,7 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
     """
 
     ui_color = "#e8eefc"
+    operator_extra_links = links.TAB
 
     trigger_path: ClassVar[str]
     """What waits for it in the triggerer, such as ``finetuning.QianfanFineTuningTaskTrigger``; see
@@ -103,6 +112,7 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
             self.deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         check_seconds("max_poll_interval", self.max_poll_interval)
         self.console_url: str | None = None
+        self._shows_links = False
         self._state: PollState | None = None
 
     @cached_property
@@ -178,7 +188,8 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
             self._state = PollState(self.target, settings, self.log, self.hook.console_url)
         state = self._state
         try:
-            event = state.record(self.hook.call(state.target.request()))
+            with self._progress_kept(context, state):
+                event = state.record(self.hook.call(state.target.request()))
         except QianfanError as error:
             # In reschedule mode each poll is a process of its own, so that nobody counts: the time tells.
             is_new = time.time() - state.settings.started < MAX_REFUSED * state.settings.poll_interval
@@ -190,7 +201,27 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
                 self.hook.reload()
             return False
         self.console_url = state.console_url
+        if not self._shows_links:
+            links.push_links(self, context)
+            self._shows_links = True
         return False if event is None else PokeReturnValue(True, output_of(event))
+
+    @contextmanager
+    def _progress_kept(self, context: Context, state: PollState) -> Iterator[None]:
+        """Let the log of one process go on in the next, where each poll is a process of its own."""
+        store = task_state_store(context) if self.reschedule else None
+        if store is None:
+            yield
+            return
+        ti: Any = context["ti"]
+        whose = [ti.try_number, state.target.object_id]
+        kept = store.get(PROGRESS_KEY)
+        if isinstance(kept, dict) and kept.get("whose") == whose:
+            state.progress.restore(kept)
+        before = state.progress.memory
+        yield
+        if state.progress.memory != before:
+            store.set(PROGRESS_KEY, {"whose": whose, **state.progress.memory})
 
     def _started(self, context: Context) -> float:
         if not self.reschedule:
@@ -213,6 +244,14 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
                 return output_of(event)
             except QianfanWaitTimeoutError as error:
                 raise AirflowSensorTimeout(str(error)) from None
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Take over from Airflow, also where it gave up waiting for the trigger."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except Exception:
+            links.recall_page(self, context)
+            raise
 
     def on_kill(self) -> None:
         """Stop the object, where a user has ended this task and ``cancel_on_kill`` asks for it."""

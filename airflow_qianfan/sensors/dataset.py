@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from airflow_qianfan import links
 from airflow_qianfan.arguments import templated
-from airflow_qianfan.links import QianfanDatasetLink
 from airflow_qianfan.sensors.base import QianfanSensor
 
 
@@ -18,7 +18,7 @@ class QianfanDatasetImportSensor(QianfanSensor):
     """
 
     trigger_path = "dataset.QianfanDatasetImportTrigger"
-    operator_extra_links = (QianfanDatasetLink(),)
+    operator_extra_links = links.DATASET
 
     import_task_id: str = templated("the import, ``task-…``.")
 
@@ -34,7 +34,7 @@ class QianfanDatasetVersionImportSensor(QianfanSensor):
     """
 
     trigger_path = "dataset.QianfanDatasetVersionImportTrigger"
-    operator_extra_links = (QianfanDatasetLink(),)
+    operator_extra_links = links.DATASET
 
     dataset_version_id: str = templated("the version, ``ds-…``.")
 
@@ -51,7 +51,7 @@ class QianfanDatasetPublishSensor(QianfanSensor):
     """
 
     trigger_path = "dataset.QianfanDatasetPublishTrigger"
-    operator_extra_links = (QianfanDatasetLink(),)
+    operator_extra_links = links.DATASET
 
     dataset_version_id: str = templated("the version, ``ds-…``.")
 
@@ -68,6 +68,6 @@ class QianfanDatasetExportSensor(QianfanSensor):
     """
 
     trigger_path = "dataset.QianfanDatasetExportTrigger"
-    operator_extra_links = (QianfanDatasetLink(),)
+    operator_extra_links = links.DATASET
 
     export_task_id: str = templated("the export, ``task-…``.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from airflow_qianfan import links
 from airflow_qianfan.arguments import option, templated
-from airflow_qianfan.links import QianfanEvalTaskLink
 from airflow_qianfan.sensors.base import QianfanSensor
 
 
@@ -20,7 +20,7 @@ class QianfanEvalTaskSensor(QianfanSensor):
     """
 
     trigger_path = "evaluation.QianfanEvalTaskTrigger"
-    operator_extra_links = (QianfanEvalTaskLink(),)
+    operator_extra_links = links.EVALUATION
 
     eval_task_id: str = templated("the task, ``ame-…``.")
     manual: Literal["wait", "fail"] = option(

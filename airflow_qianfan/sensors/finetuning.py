@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from airflow_qianfan import links
 from airflow_qianfan.arguments import templated
-from airflow_qianfan.links import QianfanFineTuningTaskLink
 from airflow_qianfan.sensors.base import QianfanSensor
 
 
@@ -19,6 +19,6 @@ class QianfanFineTuningTaskSensor(QianfanSensor):
     """
 
     trigger_path = "finetuning.QianfanFineTuningTaskTrigger"
-    operator_extra_links = (QianfanFineTuningTaskLink(),)
+    operator_extra_links = links.TRAINING
 
     fine_tuning_task_id: str = templated("the task, ``task-…``.")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from airflow_qianfan import links
 from airflow_qianfan.arguments import templated
-from airflow_qianfan.links import QianfanModelLink
 from airflow_qianfan.sensors.base import QianfanSensor
 
 
@@ -18,7 +18,7 @@ class QianfanModelSensor(QianfanSensor):
     """
 
     trigger_path = "model.QianfanModelTrigger"
-    operator_extra_links = (QianfanModelLink(),)
+    operator_extra_links = links.MODEL
 
     model_id: str = templated("the version, ``amv-…``.")
 
@@ -34,7 +34,7 @@ class QianfanModelCompTaskSensor(QianfanSensor):
     """
 
     trigger_path = "model.QianfanModelCompTaskTrigger"
-    operator_extra_links = (QianfanModelLink(),)
+    operator_extra_links = links.MODEL
 
     model_comp_task_id: str = templated("the task, ``amva-…``.")
 
@@ -54,6 +54,6 @@ class QianfanModelExportSensor(QianfanSensor):
     """
 
     trigger_path = "model.QianfanModelExportTrigger"
-    operator_extra_links = (QianfanModelLink(),)
+    operator_extra_links = links.MODEL
 
     model_id: str = templated("the version, ``amv-…``; not the id of the export.")

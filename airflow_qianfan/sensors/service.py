@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from airflow_qianfan import links
 from airflow_qianfan.arguments import templated
-from airflow_qianfan.links import QianfanServiceLink
 from airflow_qianfan.sensors.base import QianfanSensor
 
 
@@ -21,6 +21,6 @@ class QianfanServiceSensor(QianfanSensor):
     """
 
     trigger_path = "service.QianfanServiceTrigger"
-    operator_extra_links = (QianfanServiceLink(),)
+    operator_extra_links = links.SERVICE
 
     service_id: str = templated("the service, ``svco-…``.")

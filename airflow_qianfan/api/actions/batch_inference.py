@@ -163,7 +163,7 @@ class BatchInferenceTask(RemoteObject):
         """The rows that are done, for the log."""
         rows, total = self.rows, self.total_rows
         if rows is None:
-            return super().progress_words
+            return None
         return f"{rows} rows done" if total is None else f"{rows} of {total} rows done"
 
     @property

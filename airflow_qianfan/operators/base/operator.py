@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
+from airflow_qianfan import links
 from airflow_qianfan.arguments import DeclaresArguments, airflow_option, templated
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.report import report_errors
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_qianfan.api.objects import RemoteObject
 
 
 class QianfanOperator(DeclaresArguments, BaseOperator):
@@ -23,6 +26,7 @@ class QianfanOperator(DeclaresArguments, BaseOperator):
     """
 
     ui_color = "#e8eefc"
+    operator_extra_links = links.TAB
 
     qianfan_conn_id: str = templated("id of the connection.", default=QianfanHook.default_conn_name)
     multiple_outputs: bool = airflow_option(
@@ -37,6 +41,11 @@ class QianfanOperator(DeclaresArguments, BaseOperator):
     def hook(self) -> QianfanHook:
         """The hook of this task."""
         return QianfanHook(self.qianfan_conn_id)
+
+    def console_page(self, found: RemoteObject) -> str | None:
+        """Return the page of the console that shows an object."""
+        url = found.console_url
+        return self.hook.console_url(url) if url else None
 
     def execute(self, context: Context) -> Any:
         """Do what the class says, and return what it says.

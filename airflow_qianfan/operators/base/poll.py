@@ -21,7 +21,7 @@ from airflow_qianfan.exceptions import (
     QianfanTerminalStateError,
     QianfanWaitTimeoutError,
 )
-from airflow_qianfan.links import QianfanConsoleLink
+from airflow_qianfan.links import push_links, recall_page
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.report import report_errors
 from airflow_qianfan.triggers import load
@@ -103,13 +103,11 @@ class QianfanPollingOperator(QianfanRequestOperator):
         raise NotImplementedError
 
     def push_ids(self, context: Context, **ids: str | None) -> None:
-        """Make ids and the link into the console XComs at once."""
+        """Make ids and links XComs at once."""
         ti: Any = context["ti"]
         for name, value in ids.items():
             ti.xcom_push(key=name, value=value)
-        for link in self.operator_extra_links:
-            if self.console_url and isinstance(link, QianfanConsoleLink):
-                ti.xcom_push(key=link.xcom_key, value=self.console_url)
+        push_links(self, context)
 
     def make_trigger(self, **kwargs: Any) -> QianfanTrigger:
         """Return the trigger that waits for it."""
@@ -180,10 +178,12 @@ class QianfanPollingOperator(QianfanRequestOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
             self.restore_ids(context, {})
+            recall_page(self, context)
             raise self.timed_out(context) from None
         except TaskDeferralError:
             # The trigger broke; what it waited for did not.
             self.restore_ids(context, {})
+            recall_page(self, context)
             if self.object_id:
                 self._log_goes_on()
             raise

@@ -45,5 +45,6 @@ class QianfanStopOperator(QianfanRemovalOperator):
         except QianfanWaitTimeoutError as error:
             raise QianfanWaitTimeoutError(f"{target.label} was told to stop: {error.message}") from None
         self.log.info("%s is %s.", found.label, found.status)
+        self.console_url = self.console_page(found)
         word = getattr(found, self.kind.state_member)
         return {self.kind.id_name: self.object_id, "status": found.status, self.kind.state_member: word}

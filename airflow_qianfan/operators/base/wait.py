@@ -78,8 +78,7 @@ class QianfanWaitingOperator(QianfanPollingOperator, QianfanCreateOperator):
         """Return the page of the console that shows what was created, as far as that is known already."""
         kind, parent_id = self.kind, submission.creation.parent_id
         parent = {kind.parent_member: parent_id} if kind.parent_member else {}
-        url = kind(**{kind.id_member: self.object_id, **parent}).console_url
-        return self.hook.console_url(url) if url else None
+        return self.console_page(kind(**{kind.id_member: self.object_id, **parent}))
 
     @property
     def parent_id(self) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_qianfan import links
 from airflow_qianfan.arguments import member, option, templated
 from airflow_qianfan.exceptions import QianfanValidationError
-from airflow_qianfan.links import QianfanModelLink
 from airflow_qianfan.operators.base.list import QianfanListOperator
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.operators.base.remove import QianfanDeleteOperator
@@ -25,7 +25,7 @@ class _CompressionArguments(QianfanWaitingOperator):
 
     kind_path = COMP_TASK
     trigger_path = "model.QianfanModelCompTaskTrigger"
-    operator_extra_links = (QianfanModelLink(),)
+    operator_extra_links = links.MODEL
 
     source_model_id: str = member(
         "the version to compress, ``amv-…``; its ``isSupportModelComp`` must be true."
@@ -146,6 +146,7 @@ class QianfanDescribeModelCompTaskOperator(QianfanRequestOperator):
     """
 
     action = "model.DescribeModelCompTask"
+    operator_extra_links = links.MODEL
 
     model_comp_task_id: str = member("the task, ``amva-…``.")
 
@@ -162,6 +163,7 @@ class QianfanCancelModelCompTaskOperator(QianfanStopOperator):
     """
 
     action = "model.CancelModelCompTask"
+    operator_extra_links = links.MODEL
     kind_path = COMP_TASK
 
     model_comp_task_id: str = member("the task, ``amva-…``.")

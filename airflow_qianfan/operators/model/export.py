@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_qianfan import links
 from airflow_qianfan.arguments import member, option
-from airflow_qianfan.links import QianfanModelLink
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
 
@@ -24,7 +24,7 @@ class _ExportArguments(QianfanWaitingOperator):
 
     kind_path = "model.ModelExport"
     trigger_path = "model.QianfanModelExportTrigger"
-    operator_extra_links = (QianfanModelLink(),)
+    operator_extra_links = links.MODEL
 
     model_id: str = member("the version, ``amv-…``.")
 
@@ -128,6 +128,7 @@ class QianfanDescribeModelExportTaskOperator(QianfanRequestOperator):
     """
 
     action = "model.DescribeModelExportTask"
+    operator_extra_links = links.MODEL
 
     model_id: str = member("the version, ``amv-…``.")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_qianfan import links
 from airflow_qianfan.arguments import member, option, templated
 from airflow_qianfan.exceptions import QianfanValidationError
-from airflow_qianfan.links import QianfanModelLink
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.operators.base.remove import QianfanDeleteOperator
 from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
@@ -31,7 +31,7 @@ class QianfanCreateCustomModelOperator(QianfanWaitingOperator):
     custom_operator_name = "Publish model version"
     kind_path = MODEL
     trigger_path = "model.QianfanModelTrigger"
-    operator_extra_links = (QianfanModelLink(),)
+    operator_extra_links = links.MODEL
 
     model_set_id: str = member("the model set that gets the version, ``am-…``; it must exist.")
     fine_tuning_task_id: str | None = templated(
@@ -96,6 +96,7 @@ class QianfanDescribeModelOperator(QianfanRequestOperator):
     """
 
     action = "model.DescribeModel"
+    operator_extra_links = links.MODEL
 
     model_id: str = member("the version, ``amv-…``.")
 

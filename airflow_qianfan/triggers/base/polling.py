@@ -165,10 +165,10 @@ class PollState:
         "_has_answered",
         "_last",
         "_log",
-        "_progress",
         "_refused",
         "_to_console",
         "console_url",
+        "progress",
         "settings",
         "target",
     )
@@ -181,7 +181,7 @@ class PollState:
         self.console_url: str | None = None
         self._to_console = to_console
         self._log = log
-        self._progress = ProgressLog(log, settings.started)
+        self.progress = ProgressLog(log, settings.started)
         self._failures = self._refused = self._absent = 0
         self._begun = time.time()
         self._has_answered = False
@@ -202,7 +202,7 @@ class PollState:
         if found.is_absent:
             return self._record_absent(found, now)
         self._absent = 0
-        self._progress.update(found, now, self.console_url)
+        self.progress.update(found, now, self.console_url)
         if found.waits_for_person:
             return self._manual_event(found)
         return final_event(found, self.console_url) if found.state.is_final else None

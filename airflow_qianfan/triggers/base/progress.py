@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,8 +15,18 @@ _REASONS = ("reason", "error", "message", "msg")
 """Qianfan documents no member for the reason of a failure; one that is called like this is shown."""
 
 
+NOTICEABLE = 0.05
+"""The share by which progress has to change for a line."""
+
+SILENCE = 600.0
+"""Seconds after which a line is written although nothing has changed."""
+
+BAR = 20
+"""Characters of a bar."""
+
+
 class ProgressLog:
-    """Writes a line whenever the state or the progress of an object changes.
+    """Writes a line whenever the state has changed, progress has changed noticeably, or ten minutes passed.
 
     :param log: where to write.
     :param started: when the waiting began, in seconds since the epoch.
@@ -25,8 +37,21 @@ class ProgressLog:
     def __init__(self, log: Logger, started: float) -> None:
         self._log = log
         self._started = started
-        self._last: tuple[str, str | None] | None = None
+        # Time, state and progress of the first poll that counts for the time left, and of the last line.
         self._first: tuple[float, str, float | None] | None = None
+        self._last: tuple[float, str, float | None] | None = None
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What :meth:`restore` takes, fit for JSON: where each poll is a process of its own."""
+        points = {"first": self._first, "last": self._last}
+        return {name: None if point is None else list(point) for name, point in points.items()}
+
+    def restore(self, memory: Any) -> None:
+        """Go on where another process has stopped; what is none of its memories is ignored."""
+        with suppress(TypeError, ValueError, KeyError):
+            first, last = (_point(memory[name]) for name in ("first", "last"))
+            self._first, self._last = first, last
 
     def update(self, found: RemoteObject, now: float, console_url: str | None = None) -> None:
         """Take what a poll found.
@@ -35,18 +60,23 @@ class ProgressLog:
         :param now: time in seconds since the epoch.
         :param console_url: the page that shows it.
         """
-        # Not every poll tells the progress.
-        state, text = found.state, found.progress_words
-        if self._last is not None and state.word == self._last[0] and text in (None, self._last[1]):
-            return
-        is_new_state = self._last is None or state.word != self._last[0]
-        self._last = (state.word, text)
+        state, share, last = found.state, found.progress, self._last
+        is_new_state = last is None or state.word != last[1]
+        if last is not None and not is_new_state:
+            # Not every poll tells the progress.
+            share = last[2] if share is None else share
+            has_moved = share is not None and (last[2] is None or abs(share - last[2]) >= NOTICEABLE - 1e-9)
+            if state.is_final or not (has_moved or now - last[0] >= SILENCE):
+                return
+        self._last = (now, state.word, share)
         if state.is_final:
             self._log_end(found, now, console_url)
             return
         parts = [f"{capitalised(found.label)}: {state.word or 'no state yet'}"]
-        if text is not None:
-            parts.append(text)
+        if share is not None:
+            parts[0] += f" {bar(share)}"
+        if found.progress_words is not None:
+            parts.append(found.progress_words)
         parts.append(f"{duration(now - self._start(found))} elapsed")
         left = self._time_left(found, now)
         if left is not None:
@@ -75,6 +105,12 @@ class ProgressLog:
             )
         for line in found.summary():
             self._log.info(line)
+        for title, lines in found.details().items():
+            # Airflow's UI folds what stands between these two.
+            self._log.info("::group::%s", title)
+            for line in lines:
+                self._log.info(line)
+            self._log.info("::endgroup::")
         if console_url:
             self._log.info("In the console: %s", console_url)
 
@@ -95,6 +131,19 @@ class ProgressLog:
         if progress is None or progress <= before:
             return None
         return (now - start) * (1 - progress) / (progress - before)
+
+
+def _point(value: Any) -> tuple[float, str, float | None] | None:
+    if value is None:
+        return None
+    when, word, share = value
+    return float(when), str(word), None if share is None else float(share)
+
+
+def bar(share: float) -> str:
+    """Return a share from 0 to 1 as a bar with its percentage, never more than is done."""
+    filled = math.floor(share * BAR + 1e-9)
+    return f"{'█' * filled}{'░' * (BAR - filled)} {math.floor(share * 100 + 1e-9)}%"
 
 
 def reason(found: RemoteObject) -> str:

@@ -93,7 +93,8 @@ def test_progress_in_the_log_is_a_number_of_rows(start_emulator, run_task, capfd
     run = run_task(QianfanBatchInferenceOperator, **BATCH, **SOON)
     log = capfd.readouterr().out
     total = run.value["total_rows"]
-    assert re.search(rf"Batch inference task infer-\w+: Running, \d+ of {total} rows done", log)
+    bar = "[█░]{20}"
+    assert re.search(rf"Batch inference task infer-\w+: Running {bar} \d+%, \d+ of {total} rows done", log)
     assert f"{total} of {total} rows done." in log
 
 

@@ -52,7 +52,9 @@ class Ui:
     def get(self, path: str, *, role: str | None = "admin", **query: Any) -> httpx.Response:
         """Ask with the token in the header."""
         headers = {"Authorization": f"Bearer {self.token(role)}"}
-        return self.client.get(f"/qianfan/{path}", params=query or None, headers=headers)
+        return self.client.get(
+            f"/qianfan/{path}", params=query or None, headers=headers, follow_redirects=False
+        )
 
     def read(self, path: str, **query: Any) -> Any:
         """Return an answer of an administrator's."""

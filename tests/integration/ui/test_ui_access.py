@@ -14,7 +14,7 @@ OF_A_CONNECTION = [
     "api/connections/qianfan_default/batch-inferences",
     "api/connections/qianfan_default/imports",
 ]
-OF_A_DAG = ["api/task?dag_id=nightly&run_id=manual&task_id=train"]
+OF_A_DAG = [f"{path}?dag_id=nightly&run_id=manual&task_id=train" for path in ("api/task", "visualdl")]
 ALL = [*PAGES, "api/connections", *OF_A_DAG, *OF_A_CONNECTION]
 
 
@@ -27,6 +27,7 @@ def test_no_route_is_left_out():
         "/page",
         "/static/{path:path}",
         "/api/task",
+        "/visualdl",
         "/api/connections",
         "/api/connections/{connection_id}/compare",
         "/api/connections/{connection_id}/{kind}",

@@ -90,6 +90,28 @@ def test_service_that_does_not_answer_leaves_what_airflow_remembers(ui, trained)
     assert view["object"]["metrics"] != {}
 
 
+def test_visualdl_is_led_on_to(ui, trained):
+    run_id, emulator = trained
+    query = {"dag_id": "trained", "run_id": run_id, "task_id": "train"}
+    answer = ui.get("visualdl", **query)
+    training_id = ui.task(**query)["ids"]["fine_tuning_task_id"]
+    (page,) = (task["vdlLink"] for task in emulator.tasks if task["taskId"] == training_id)
+    assert answer.status_code == 303
+    assert answer.headers["location"] == page.replace("https://console.bce.baidu.com", emulator.endpoint)
+    _forget_answers()
+    emulator.fail_next("DescribeFineTuningTask", kind="error", status=403, code="AccessDenied", count=9)
+    refused = ui.get("visualdl", **query)
+    assert refused.status_code == 404
+    assert "AccessDenied" in refused.text
+
+
+def test_task_that_trains_nothing_has_no_page_in_visualdl(ui, trained):
+    run_id, _ = trained
+    answer = ui.get("visualdl", dag_id="trained", run_id=run_id, task_id="publish")
+    assert answer.status_code == 404
+    assert "no page in VisualDL" in answer.text
+
+
 def test_training_on_its_way(ui, emulator, service, run_dag):
     task_id = service.task()
     emulator.advance(60)

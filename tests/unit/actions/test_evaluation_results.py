@@ -197,6 +197,12 @@ def test_report_may_come_in_another_wrapping(answer, expected):
     assert REPORT.read_result(answer).metrics == expected
 
 
-def test_report_in_the_log_is_a_line_for_each_model():
+def test_report_in_the_log_has_a_column_for_each_model():
     report = REPORT.read_result([{"modelId": "a", "x": 1, "y": "5%"}, {"modelId": "b"}, {"z": 1}])
-    assert report.summary() == ["a: x 1, y 0.05", "b: none", "Metrics: z 1"]
+    assert report.summary() == [
+        "Metric     a  b  Value",
+        "x          1  –      –",
+        "y       0.05  –      –",
+        "z          –  –      1",
+    ]
+    assert REPORT.read_result([{"modelId": "a"}]).summary() == ["The report holds no metrics."]

@@ -276,7 +276,11 @@ def test_summary_has_the_metrics_and_the_best_checkpoint():
             {"step": 128, "perplexity": 1.2},
         ],
     )
-    assert done.summary() == ["Metrics: BLEU-4 0.1656", "Best checkpoint: step 128, perplexity 1.2"]
+    assert done.summary() == [
+        "Metric   Value",
+        "BLEU-4  0.1656",
+        "Best checkpoint: step 128, perplexity 1.2",
+    ]
     assert task(runStatus="Done").summary() == []
 
 

@@ -1,11 +1,13 @@
 """What a person reads in the log of a task that waits."""
 
+import json
 from typing import Any
 
 import pytest
 from virtual_time import EPOCH
 from waiting import event_of, running, task_trigger
 
+from airflow_qianfan.api.actions.batch_inference import BatchInferenceTask
 from airflow_qianfan.api.actions.finetuning import FineTuningTask
 from airflow_qianfan.api.actions.model import Model
 from airflow_qianfan.triggers.base.progress import ProgressLog, duration, reason
@@ -38,12 +40,13 @@ def lines_of(*polls: tuple[float, FineTuningTask], started: float = 1000.0) -> l
     return lines.lines
 
 
-def test_progress_is_logged_when_it_changes_with_percent_elapsed_and_time_left():
+def test_progress_is_logged_when_it_changes_noticeably_with_a_bar_elapsed_and_time_left():
     assert lines_of(
         (1000, task("Waiting")),
         (1030, task("Waiting")),
         (1060, task(progress=0.2)),
         (1090, task(progress=0.2)),
+        (1105, task(progress=0.24)),
         (1120, task(progress=0.3)),
         (1150, task(progress=0.3)),
         (8320, task(progress=0.99)),
@@ -51,18 +54,18 @@ def test_progress_is_logged_when_it_changes_with_percent_elapsed_and_time_left()
         (8430, task("Done")),
     ) == [
         "Fine-tuning task t: Waiting, 0 s elapsed",
-        "Fine-tuning task t: Running, 20% done, 1 min 00 s elapsed, about 4 min 00 s left",
-        "Fine-tuning task t: Running, 30% done, 2 min 00 s elapsed, about 4 min 40 s left",
-        "Fine-tuning task t: Running, 99% done, 2 h 02 min elapsed, about 1 min 14 s left",
+        "Fine-tuning task t: Running ████░░░░░░░░░░░░░░░░ 20%, 1 min 00 s elapsed, about 4 min 00 s left",
+        "Fine-tuning task t: Running ██████░░░░░░░░░░░░░░ 30%, 2 min 00 s elapsed, about 4 min 40 s left",
+        "Fine-tuning task t: Running ███████████████████░ 99%, 2 h 02 min elapsed, about 1 min 14 s left",
         "Fine-tuning task t: Done, after 2 h 03 min.",
     ]
 
 
 def test_a_late_start_of_the_waiting_does_not_make_the_time_left_short():
     assert lines_of((1001, task(progress=0.5)), (1601, task(progress=0.6)), (1701, task(progress=0.4))) == [
-        "Fine-tuning task t: Running, 50% done, 1 s elapsed",
-        "Fine-tuning task t: Running, 60% done, 10 min 01 s elapsed, about 40 min 00 s left",
-        "Fine-tuning task t: Running, 40% done, 11 min 41 s elapsed",
+        "Fine-tuning task t: Running ██████████░░░░░░░░░░ 50%, 1 s elapsed",
+        "Fine-tuning task t: Running ████████████░░░░░░░░ 60%, 10 min 01 s elapsed, about 40 min 00 s left",
+        "Fine-tuning task t: Running ████████░░░░░░░░░░░░ 40%, 11 min 41 s elapsed",
     ]
 
 
@@ -78,10 +81,62 @@ def test_polls_that_do_not_tell_the_progress_write_no_line_and_do_not_make_the_t
         (2000, task("Done")),
     ) == [
         "Fine-tuning task t: Running, 0 s elapsed",
-        "Fine-tuning task t: Running, 50% done, 1 min 00 s elapsed",
-        "Fine-tuning task t: Running, 60% done, 11 min 00 s elapsed, about 40 min 00 s left",
+        "Fine-tuning task t: Running ██████████░░░░░░░░░░ 50%, 1 min 00 s elapsed",
+        "Fine-tuning task t: Running ████████████░░░░░░░░ 60%, 11 min 00 s elapsed, about 40 min 00 s left",
         "Fine-tuning task t: Done, after 16 min 40 s.",
     ]
+
+
+def test_a_line_is_written_after_ten_minutes_although_nothing_has_changed():
+    lines = lines_of(*((1000 + 100 * poll, task(progress=0.5)) for poll in range(14)))
+    assert [line.partition(", ")[2] for line in lines] == [
+        "0 s elapsed",
+        "10 min 00 s elapsed",
+        "20 min 00 s elapsed",
+    ]
+
+
+def test_after_ten_minutes_the_progress_that_was_told_last_is_shown():
+    lines = lines_of((1000, task(progress=0.5)), (1630, task()))
+    assert lines[1].startswith("Fine-tuning task t: Running ██████████░░░░░░░░░░ 50%, 10 min 30 s")
+
+
+def test_rows_that_are_done_are_told_beside_the_bar():
+    lines = Lines()
+    found = BatchInferenceTask.model_validate(
+        {"taskId": "b", "runStatus": "Running", "progress": 30, "totalRows": 40}
+    )
+    ProgressLog(lines, 1000.0).update(found, 1000.0)
+    assert lines.lines == [
+        "Batch inference task b: Running ███████████████░░░░░ 75%, 30 of 40 rows done, 0 s elapsed"
+    ]
+
+
+def test_the_log_goes_on_in_another_process():
+    """As in reschedule mode, where each poll is a process of its own."""
+    lines = Lines()
+    polls = [(1000.0, 0.1), (1100.0, 0.12), (1200.0, 0.3), (1300.0, 0.31)]
+    memory: Any = None
+    for now, share in polls:
+        log = ProgressLog(lines, 1000.0)
+        log.restore(json.loads(json.dumps(memory)))
+        log.update(task(progress=share), now)
+        memory = log.memory
+    assert lines.lines == [
+        "Fine-tuning task t: Running ██░░░░░░░░░░░░░░░░░░ 10%, 0 s elapsed",
+        "Fine-tuning task t: Running ██████░░░░░░░░░░░░░░ 30%, 3 min 20 s elapsed, about 11 min 40 s left",
+    ]
+
+
+@pytest.mark.parametrize(
+    "memory", [None, 1, {}, {"first": 1, "last": None}, {"first": ["x", "y", None], "last": [1, 2, 3]}]
+)
+def test_what_is_no_memory_of_a_log_is_ignored(memory):
+    lines = Lines()
+    log = ProgressLog(lines, 1000.0)
+    log.restore(memory)
+    log.update(task(), 1000.0)
+    assert len(lines.lines) == 1
 
 
 def test_another_spelling_of_the_same_state_writes_no_line():
@@ -102,7 +157,7 @@ def test_time_elapsed_counts_from_the_start_of_the_training_not_of_the_waiting()
     assert created.started == 600.0
     ended = task("Done", create_date="1970-01-01T00:10:00+00:00")
     assert lines_of((1200, created), (4200, ended)) == [
-        "Fine-tuning task t: Running, 50% done, 10 min 00 s elapsed",
+        "Fine-tuning task t: Running ██████████░░░░░░░░░░ 50%, 10 min 00 s elapsed",
         "Fine-tuning task t: Done, after 1 h 00 min.",
     ]
 
@@ -131,8 +186,15 @@ def test_a_training_that_is_done_ends_the_log_with_metrics_best_checkpoint_and_c
         log.update(done, 1204.0, "https://console.example/t")
     assert lines.lines == [
         "Fine-tuning task t: Done, after 3 min 24 s.",
-        "Metrics: BLEU-4 0.1656, ROUGE-1 0.41",
+        "Metric    Value",
+        "BLEU-4   0.1656",
+        "ROUGE-1    0.41",
         "Best checkpoint: step 100, perplexity 1.9, training loss 0.7",
+        "::group::2 checkpoints",
+        "Step  Perplexity  Training loss",
+        "50           2.5            0.9",
+        "100          1.9            0.7",
+        "::endgroup::",
         "In the console: https://console.example/t",
     ]
 
@@ -200,7 +262,7 @@ async def test_a_trigger_logs_a_line_only_when_something_changes(qianfan, capsys
         await waiting
     lines = [line for line in capsys.readouterr().out.splitlines() if "Fine-tuning task" in line]
     assert len(lines) == 2
-    assert "Running, 41% done" in lines[0]
+    assert "Running ████████░░░░░░░░░░░░ 41%" in lines[0]
     assert "Done, after" in lines[1]
 
 

@@ -10,6 +10,7 @@ from pydantic import model_validator
 from airflow_qianfan.api.actions.base import Action, Request, RequiredText, Result, RowList
 from airflow_qianfan.api.actions.evaluation.task import ROUTE
 from airflow_qianfan.api.actions.values import ratio
+from airflow_qianfan.api.tables import number, table
 
 MAX_DEPTH = 4
 """How many objects inside each other are searched for metrics."""
@@ -83,12 +84,13 @@ class EvalReport(Result):
         return {"metrics": self.metrics}
 
     def summary(self) -> list[str]:
-        """Return a line for each model version."""
-        lines = []
-        for subject, metrics in self.metrics.items():
-            shown = ", ".join(f"{name} {value:g}" for name, value in metrics.items())
-            lines.append(f"{subject or 'Metrics'}: {shown or 'none'}")
-        return lines
+        """Return the metrics, with a column for each model version."""
+        found = self.metrics
+        names = dict.fromkeys(name for metrics in found.values() for name in metrics)
+        if not names:
+            return ["The report holds no metrics."]
+        rows = ((name, *(number(metrics.get(name)) for metrics in found.values())) for name in names)
+        return table(("Metric", *(subject or "Value" for subject in found)), rows)
 
 
 class DescribeEvalTaskReport(Request, Action[EvalReport]):

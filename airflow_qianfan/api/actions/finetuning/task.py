@@ -25,6 +25,7 @@ from airflow_qianfan.api.actions.finetuning.job import ROUTE
 from airflow_qianfan.api.actions.values import Date, Number, ratio
 from airflow_qianfan.api.config import CONSOLE
 from airflow_qianfan.api.objects import Phase, RemoteObject, States, timestamp
+from airflow_qianfan.api.tables import number, table
 
 if TYPE_CHECKING:
     from airflow_qianfan.api.client import QianfanClient
@@ -146,12 +147,20 @@ class FineTuningTask(RemoteObject):
         """Return the metrics and the best checkpoint."""
         lines = []
         if metrics := self.metric_values:
-            lines.append("Metrics: " + ", ".join(f"{name} {value:g}" for name, value in metrics.items()))
+            lines += table(("Metric", "Value"), ((name, number(value)) for name, value in metrics.items()))
         if (best := self.best_checkpoint) is not None:
             values = {"perplexity": best.perplexity, "training loss": best.training_loss}
             shown = [f"{name} {value:g}" for name, value in values.items() if value is not None]
             lines.append(", ".join((f"Best checkpoint: step {best.step}", *shown)))
         return lines
+
+    def details(self) -> dict[str, list[str]]:
+        """Return all checkpoints, where there are several."""
+        checkpoints = sorted(self.checkpoint_list, key=lambda checkpoint: checkpoint.step)
+        if len(checkpoints) < 2:
+            return {}
+        rows = ((str(one.step), number(one.perplexity), number(one.training_loss)) for one in checkpoints)
+        return {f"{len(checkpoints)} checkpoints": table(("Step", "Perplexity", "Training loss"), rows)}
 
     @classmethod
     def describe(cls, object_id: str) -> DescribeFineTuningTask:
