@@ -19,7 +19,16 @@ except ImportError:  # 3.1
     from airflow.serialization.serde import deserialize, serialize
     from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
 
-__all__ = ["AIRFLOW", "DagSerialization", "deserialize", "needs", "read_dags", "serialize", "set_up_stats"]
+__all__ = [
+    "AIRFLOW",
+    "DagSerialization",
+    "deserialize",
+    "needs",
+    "read_dags",
+    "serialize",
+    "set_up_stats",
+    "tell_exceptions",
+]
 
 
 def needs(major: int, minor: int, why: str) -> pytest.MarkDecorator:
@@ -39,6 +48,20 @@ def read_dags(folder: Path) -> Any:
 
         return DagBag(folder, include_examples=False)
     return DagBag(folder, bundle_name="dags-folder")
+
+
+def tell_exceptions(patch: pytest.MonkeyPatch) -> None:
+    """Let callbacks find the exception in ``dag.test()`` too; before 3.3 they find it on a worker only."""
+    from airflow.sdk.execution_time import task_runner
+
+    end = task_runner.finalize
+
+    def finalize(ti: Any, state: Any, context: Any, log: Any, error: BaseException | None = None) -> None:
+        if error is not None:
+            context["exception"] = error
+        end(ti, state, context, log, error)
+
+    patch.setattr(task_runner, "finalize", finalize)
 
 
 def set_up_stats() -> None:

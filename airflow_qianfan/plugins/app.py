@@ -162,7 +162,7 @@ def _may_read(connection_id: str, user: Any) -> bool:
 class _Viewer:
     """Looks up in Airflow what one viewer may know."""
 
-    def __init__(self, user: GetUserDep) -> None:
+    def __init__(self, user: Any) -> None:
         self._user = user
 
     async def find_origins(self, descriptions: Mapping[str, str | None]) -> dict[str, TaskKey]:
@@ -185,7 +185,12 @@ class _Viewer:
             return read_arguments(session, {(key.dag_id, key.run_id) for key in keys})
 
 
-ViewerDep = Annotated[_Viewer, Depends(_Viewer)]
+def _viewer(user: GetUserDep) -> _Viewer:
+    # A function: what the constructor of a class needs is not found out by the FastAPI of Airflow 3.1.
+    return _Viewer(user)
+
+
+ViewerDep = Annotated[_Viewer, Depends(_viewer)]
 _READS_CONNECTION = [Depends(requires_access_connection("GET"))]
 
 

@@ -16,7 +16,7 @@ import pytest
 from airflow.sdk import DAG
 from example_dags import EXAMPLES
 from sqlalchemy import select
-from versions import DagSerialization, deserialize, read_dags
+from versions import DagSerialization, deserialize, read_dags, tell_exceptions
 
 from airflow_qianfan.api.actions.finetuning import CreateFineTuningJob, CreateFineTuningTask
 from airflow_qianfan.api.actions.model import CreateCustomModel, CreateCustomModelSet
@@ -88,8 +88,9 @@ def _dag_of(operator: Any, params: dict[str, Any] | None, arguments: dict[str, A
 
 
 @pytest.fixture
-def run_dag(_database: None) -> Callable[..., Run]:
+def run_dag(_database: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     """Run a DAG to its end, as ``airflow dags test`` does."""
+    tell_exceptions(monkeypatch)
 
     def run(dag: Any, **kwargs: Any) -> Run:
         errors: list[BaseException] = []
