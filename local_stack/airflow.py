@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import secrets
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ import port_for
 import psutil
 
 from local_stack.airflow_api import AirflowApi
-from local_stack.process import GuardedProcess, ProcessFailed, Service
+from local_stack.process import GuardedProcess, ProcessFailed, Service, child_environment
 from local_stack.waiting import PATIENCE, wait_for
 
 ROOT = Path(__file__).parent.parent
@@ -178,6 +179,17 @@ class LocalAirflow(Service):
         )
         self._extra.append(process)
         process.start()
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command, such as ``connections test qianfan_default``, and return how it ended."""
+        return subprocess.run(
+            [self._airflow, *arguments],
+            env=child_environment(self._env),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
 
 
 def is_ready(api: AirflowApi, dag_id: str | None) -> bool:

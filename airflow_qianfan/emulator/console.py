@@ -82,6 +82,7 @@ class Console:
             Route("/qianfan/modelcenter/model/user/list", self.models),
             Route("/qianfan/ais/console/onlineService", self.services),
             Route("/qianfan/train/{mode}/{job_id}/{task_id}/detail/traininglog", self.training),
+            Route("/qianfan/visualdl/index", self.visualdl),
         ]
 
     async def index(self, request: Request) -> Response:
@@ -126,12 +127,28 @@ class Console:
             shown = task.show(view)
             sections = [
                 _table("State", [shown], Task.columns),
-                _table("Metrics", [shown["metrics"]] if shown.get("metrics") else []),
-                _table("Checkpoints", shown.get("checkpointList", [])),
+                *_curves(shown),
                 {"heading": "Request of the training", "text": _json(task.request)},
                 {"heading": "Request of the job", "text": _json(job.request)},
             ]
             return _page(f"Training {task_id}", sections)
+
+    async def visualdl(self, request: Request) -> Response:
+        """Show the numbers that VisualDL would draw."""
+        token = request.query_params.get("displayToken", "")
+        with self._backend.lock:
+            view = self._backend.view()
+            for task in view.all(Task):
+                if task.vdl_token() == token:
+                    return _page(f"Curves of training {task.id}", _curves(task.show(view)))
+        return _page("There are no such curves", [], status=404)
+
+
+def _curves(shown: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        _table("Metrics", [shown["metrics"]] if shown.get("metrics") else []),
+        _table("Checkpoints", shown.get("checkpointList", [])),
+    ]
 
 
 def _listed(view: View, kind: type[Record]) -> dict[str, Any]:

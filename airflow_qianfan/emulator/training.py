@@ -126,10 +126,14 @@ class Task(Record):
             for step, loss in zip(steps, losses, strict=True)
         ]
 
+    def vdl_token(self) -> str:
+        """Return what tells its VisualDL page from others."""
+        run = "run-" + hashlib.sha256(self.id.encode()).hexdigest()[:16]
+        return base64.b64encode(json.dumps({"runId": run}, separators=(",", ":")).encode()).decode()
+
     def vdl_link(self) -> str:
         """Return the address of the VisualDL page."""
-        run = "run-" + hashlib.sha256(self.id.encode()).hexdigest()[:16]
-        token = base64.b64encode(json.dumps({"runId": run}, separators=(",", ":")).encode()).decode()
+        token = self.vdl_token()
         return f"https://console.bce.baidu.com/qianfan/visualdl/index?displayToken={token}"
 
     def show(self, view: View) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, qianfan: LocalQianfan) -> 
         "AIRFLOW__QIANFAN__POLL_INTERVAL": "1",
         "AIRFLOW__QIANFAN__MAX_POLL_INTERVAL": "1",
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
     }
     dags = Path(__file__).parent / "dags"
     with LocalAirflow(tmp_path_factory.mktemp("airflow"), dags_folder=dags, env=env) as airflow:
@@ -92,6 +93,22 @@ class Viewer:
         """Open the page in Airflow by its navigation, and return the frame in it."""
         self.page.goto(f"{self.url}/plugin/qianfan-overview")
         return self.page.frame_locator("iframe[title=Qianfan]")
+
+    def add_connection(self, connection_id: str, qianfan: LocalQianfan, *, secret_key: str) -> None:
+        """Fill in Airflow's form for a new connection, and save it."""
+        page = self.page
+        page.goto(f"{self.url}/connections")
+        page.get_by_role("button", name="Add Connection").first.click()
+        form = page.get_by_role("dialog")
+        form.get_by_label("Connection ID").fill(connection_id)
+        form.get_by_role("combobox").first.click()
+        page.get_by_role("option", name="Baidu Qianfan").click()
+        form.get_by_label("Endpoint").fill(qianfan.endpoint)
+        form.get_by_label("Access Key ID").fill(qianfan.access_key)
+        form.get_by_label("Secret Access Key").fill(secret_key)
+        self.picture("connection")
+        form.get_by_role("button", name="Save").click()
+        page.get_by_role("row").filter(has_text=connection_id).wait_for()
 
     def view(self, name: str, fragment: str = "", **query: Any) -> Any:
         """Open a view without Airflow around it, and return the page."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import port_for
 import pytest
 from nightly_runs import DAG_ID, begin, finish
@@ -9,11 +11,15 @@ from nightly_runs import DAG_ID, begin, finish
 from local_stack.waiting import wait_for
 
 
-def test_the_walk_from_a_training_that_goes_on_to_two_that_are_compared(airflow, qianfan, runs, look):
+def test_the_walk_from_a_new_connection_to_two_trainings_that_are_compared(airflow, qianfan, runs, look):
     from playwright.sync_api import expect
 
     viewer = look(height=1000)
-    run_id = begin(airflow, qianfan, epoch=2, rate=0.0001)
+    viewer.add_connection("from_the_form", qianfan, secret_key=qianfan.secret_key)
+    tested = airflow.command("connections", "test", "from_the_form")
+    assert "Connection success!" in tested.stdout, tested.stdout + tested.stderr
+
+    run_id = begin(airflow, qianfan, epoch=2, rate=0.0001, connection="from_the_form")
     frame = viewer.tab(run_id)
     bar = frame.get_by_role("progressbar")
     expect(frame.locator(".badge.active").first).to_contain_text("Running")
@@ -56,12 +62,42 @@ def test_the_walk_from_a_training_that_goes_on_to_two_that_are_compared(airflow,
     expect(frame.locator("canvas")).to_be_visible()
     viewer.picture("compare")
 
+    # What a person reads in the log; the checkpoints are folded.
+    viewer.page.goto(f"{viewer.url}/dags/{DAG_ID}/runs/{run_id}/tasks/train")
+    expect(viewer.page.get_by_text("Best checkpoint: step")).to_be_visible()
+    expect(viewer.page.get_by_text("█").first).to_be_visible()
+    expect(viewer.page.get_by_text("Training loss")).not_to_be_visible()
+    viewer.picture("log")
+
+    # The links of a task, on its own page in Airflow.
+    viewer.page.goto(f"{viewer.url}/dags/{DAG_ID}/runs/{run_id}/tasks/train/details")
+    log = viewer.page.get_by_role("link", name="Training log in Qianfan")
+    expect(log).to_have_attribute("href", re.compile(f"^{qianfan.endpoint}/qianfan/"))
+    with viewer.page.expect_navigation(url=f"{qianfan.endpoint}/qianfan/visualdl/**"):
+        viewer.page.get_by_role("link", name="VisualDL").click()
+    viewer.page.go_back()
+    viewer.page.get_by_role("link", name="Qianfan", exact=True).last.click()
+    viewer.page.wait_for_url("**/tasks/train/plugin/qianfan")
+
+    frame = viewer.overview()
+    for row in (0, 1):
+        frame.get_by_role("checkbox").nth(row).check()
+    frame.get_by_role("button", name="Compare 2").click()
     # Airflow's frame forbids what both links do; they are followed all the same.
     with viewer.page.context.expect_page() as opened:
         frame.get_by_role("link", name="Console").first.click()
     assert opened.value.url.startswith(qianfan.endpoint)
     frame.get_by_role("link", name=DAG_ID, exact=True).first.click()
     viewer.page.wait_for_url(f"**/dags/{DAG_ID}/runs/**")
+    assert viewer.troubles == []
+
+
+def test_a_connection_with_a_wrong_key_is_told_what_is_wrong(airflow, qianfan, look):
+    viewer = look()
+    viewer.add_connection("with_a_wrong_key", qianfan, secret_key="0" * 32)
+    tested = airflow.command("connections", "test", "with_a_wrong_key")
+    assert tested.returncode != 0
+    assert "SignatureDoesNotMatch" in tested.stdout + tested.stderr
     assert viewer.troubles == []
 
 

@@ -18,9 +18,14 @@ with DAG(
     params={
         "epoch": Param(1, type="integer"),
         "rate": Param(0.0003, type="number"),
+        "connection": Param("qianfan_default", type="string"),
     },
     # An API server that has only just begun may be too slow for a task's first call.
-    default_args={"retries": 3, "retry_delay": timedelta(seconds=1)},
+    default_args={
+        "retries": 3,
+        "retry_delay": timedelta(seconds=1),
+        "qianfan_conn_id": "{{ params.connection }}",
+    },
     render_template_as_native_obj=True,
 ) as dag:
     model_set = QianfanCreateCustomModelSetOperator(
