@@ -50,6 +50,24 @@ def test_links_have_the_modes_of_the_real_console(emulator, mode, folder):
     assert f'href="{training_path(emulator, folder)}"' in read(emulator, "/")[1]
 
 
+def test_visualdl_shows_the_numbers_of_one_training(emulator):
+    create_task(emulator)
+    job_id = post(emulator, "CreateFineTuningJob", {**JOB, "name": "weekly"}).json()["result"]["jobId"]
+    body = {"jobId": job_id, "hyperParameterConfig": {}, "datasetConfig": DATASET}
+    post(emulator, "CreateFineTuningTask", body)
+    emulator.advance(7200)
+    first, second = emulator.tasks
+    assert first["vdlLink"] != second["vdlLink"]
+    for task in (first, second):
+        path = task["vdlLink"].removeprefix("https://console.bce.baidu.com")
+        status, text = read(emulator, path)
+        assert status == 200
+        assert f"Curves of training {task['taskId']}" in text
+        assert str(task["checkpointList"][0]["trainingLoss"]) in cells(text)
+    assert read(emulator, "/qianfan/visualdl/index?displayToken=no")[0] == 404
+    assert read(emulator, "/qianfan/visualdl/index")[0] == 404
+
+
 def test_page_of_a_training_shows_its_request_and_what_came_out(emulator):
     create_task(emulator)
     status, text = read(emulator, training_path(emulator))
