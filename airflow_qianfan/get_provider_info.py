@@ -93,6 +93,7 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         },
+        "asset-uris": [{"schemes": ["qianfan"], "handler": "airflow_qianfan.assets.normalize_uri"}],
         "connection-types": [
             {
                 "connection-type": "qianfan",
