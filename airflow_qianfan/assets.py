@@ -1,7 +1,7 @@
 """Assets of Airflow that stand for what Qianfan keeps: model sets, data sets and services.
 
-``qianfan://<endpoint host>/model-sets/am-…`` gets an event with each new version. DAG files import this module
-when they are parsed, so it imports Airflow only where something of it is made.
+``qianfan://<endpoint host>/model-sets/am-…`` gets an event with each new version. DAG files import this
+module when they are parsed, so it imports Airflow only where something of it is made.
 """
 
 from __future__ import annotations
@@ -26,16 +26,20 @@ class Collection(NamedTuple):
 
     :param id_name: the name in operators of the id at the end of the URI.
     :param version_name: the name in operators, and in events, of the id of what is new in it.
+    :param is_watched: whether there is a watcher for it.
+    :param is_replaced: whether a version may come back after another one.
     """
 
     id_name: str
     version_name: str
+    is_watched: bool = False
+    is_replaced: bool = False
 
 
 COLLECTIONS: Mapping[str, Collection] = {
-    "model-sets": Collection("model_set_id", "model_id"),
+    "model-sets": Collection("model_set_id", "model_id", is_watched=True),
     "datasets": Collection("dataset_id", "dataset_version_id"),
-    "services": Collection("service_id", "model_id"),
+    "services": Collection("service_id", "model_id", is_replaced=True),
 }
 
 _DEFAULT_PORTS = (":443", ":80")
@@ -61,9 +65,7 @@ def normalize_uri(parts: SplitResult) -> SplitResult:
     elif not re.fullmatch(r"[\w.~-]+", object_id, re.ASCII):
         problem = f"{object_id!r} is not an id"
     else:
-        return parts._replace(
-            scheme=SCHEME, netloc=_host(parts.netloc), path=f"/{collection}/{object_id}", query="", fragment=""
-        )
+        return parts._replace(scheme=SCHEME, netloc=_host(parts.netloc), path=f"/{collection}/{object_id}")
     raise ValueError(
         f"An asset of Qianfan must look like {SCHEME}://{urlsplit(DEFAULT_ENDPOINT).netloc}/model-sets/am-…: "
         f"{problem}"
@@ -150,9 +152,8 @@ def new_versions(triggering_asset_events: Mapping[Any, Iterable[Any]]) -> list[d
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for event in sorted(events, key=lambda event: event.timestamp):
         told = told_by(event.extra)
-        ids = tuple(
-            (name, told[name]) for pair in COLLECTIONS.values() for name in pair if told.get(name) is not None
-        )
+        names = ("service_id", "model_set_id", "model_id", "dataset_version_id")
+        ids = tuple((name, told[name]) for name in names if told.get(name) is not None)
         if ids:
             found.setdefault(ids, told)
     return list(found.values())
