@@ -372,7 +372,9 @@ def asset_events(uri: str) -> list[Any]:
     """
     from airflow.sdk.execution_time.context import InletEventsAccessor
 
-    return sorted(InletEventsAccessor(asset_uri=uri), key=lambda event: event.timestamp)
+    # By the URI alone, Airflow finds only what a DAG is scheduled by, or has as an outlet.
+    found = InletEventsAccessor(asset_name=uri, asset_uri=uri) or InletEventsAccessor(asset_uri=uri)
+    return sorted(found, key=lambda event: event.timestamp)
 
 
 class AttemptReplaced(Exception):

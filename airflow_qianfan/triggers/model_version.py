@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,8 @@ class QianfanModelVersionTrigger(BaseEventTrigger):
     told, so that a restart of the triggerer neither loses nor repeats one. A version that failed is no news.
 
     An event holds ``model_set_id``, ``model_id``, ``model_name``, ``state``, ``fine_tuning_task_id`` (where
-    the service shows of which training it is) and ``is_repeated``: whether it may have been told before, since
-    the triggerer was killed in the seconds in which it did.
+    the service shows it) and ``is_repeated``: whether an earlier event may be stored, too, since the
+    triggerer was killed in the seconds in which it sent one.
 
     :param model_set_id: the model set, ``am-…``.
     :param qianfan_conn_id: id of the connection.
@@ -93,7 +94,7 @@ class QianfanModelVersionTrigger(BaseEventTrigger):
                     # Nobody waits who could be told, and the next version must not be missed.
                     failures += 1
                     self.logger().error(
-                        "Model set %s cannot be watched now (%d in a row); its new versions are told later: %s",
+                        "Model set %s cannot be watched (%d in a row); new versions are told later: %s",
                         self.model_set_id,
                         failures,
                         error,
@@ -144,9 +145,8 @@ class QianfanModelVersionTrigger(BaseEventTrigger):
 
     async def _may_tell(self, memory: Memory, seen: Seen, model_id: str) -> bool:
         """Return whether no operator tells of a version; see :mod:`airflow_qianfan.triggers.base.watch`."""
-        if model_id not in seen.telling:
-            seen.telling.append(model_id)
-            await seen.write(memory)
+        seen.telling[model_id] = time.time()
+        await seen.write(memory)
         claim = await memory.aget(claim_key(model_id))
         if claim is None:
             return True
@@ -158,7 +158,7 @@ class QianfanModelVersionTrigger(BaseEventTrigger):
             seen.settle([model_id])
         else:
             # It tells when it succeeds, and may yet fail.
-            seen.withdraw(model_id)
+            del seen.telling[model_id]
         await seen.write(memory)
         if state == "success":
             await memory.adelete(claim_key(model_id))
@@ -166,9 +166,10 @@ class QianfanModelVersionTrigger(BaseEventTrigger):
 
     async def _settle(self, lease: PollerLease, model_ids: list[str]) -> None:
         memory = self._memory(lease)
-        seen = await Seen.read(memory) or Seen()
-        seen.settle(model_ids)
-        await seen.write(memory)
+        # Where somebody has deleted it, all that is there is no news again.
+        if (seen := await Seen.read(memory)) is not None:
+            seen.settle(model_ids)
+            await seen.write(memory)
 
     def _memory(self, lease: PollerLease) -> Memory:
         return watcher_memory(self, asset_uri("model-sets", self.model_set_id, lease.endpoint))

@@ -8,6 +8,7 @@ one of them sees the other, and only one of them tells.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,6 +17,9 @@ from airflow_qianfan.compat import Memory
 
 VERSIONS = "versions"
 """Under which key :class:`Seen` is kept."""
+
+TELLING_SECONDS = 30.0
+"""For how long another triggerer that is about to send an event is left alone."""
 
 MAX_GONE = 200
 """How many told versions are remembered that the set does not list any more: a list may lag behind."""
@@ -34,18 +38,18 @@ class Seen:
     """The versions that are no news.
 
     :param told: their events are stored, or none was due: they existed at first, or have failed.
-    :param telling: their events were sent.
+    :param telling: when, in seconds since the epoch, their events were about to be sent.
     """
 
     told: list[str] = field(default_factory=list)
-    telling: list[str] = field(default_factory=list)
+    telling: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def load(cls, stored: Any) -> Seen | None:
         """Return what was kept; None where nothing was."""
         if not isinstance(stored, dict):
             return None
-        return cls(list(stored.get("told", ())), list(stored.get("telling", ())))
+        return cls(list(stored.get("told", ())), dict(stored.get("telling", {})))
 
     @classmethod
     async def read(cls, memory: Memory) -> Seen | None:
@@ -57,8 +61,12 @@ class Seen:
         await memory.aset(VERSIONS, asdict(self))
 
     def is_news(self, model_id: str) -> bool:
-        """Return whether a version was not told of."""
-        return model_id not in self.told
+        """Return whether a version is to be told of: it was not, and nobody else is about to.
+
+        :param model_id: the version.
+        """
+        begun = self.telling.get(model_id)
+        return model_id not in self.told and (begun is None or time.time() - begun > TELLING_SECONDS)
 
     def settle(self, model_ids: Iterable[str]) -> None:
         """Take versions for told.
@@ -66,13 +74,8 @@ class Seen:
         :param model_ids: the versions.
         """
         for model_id in model_ids:
-            self.withdraw(model_id)
+            self.telling.pop(model_id, None)
             self.told.append(model_id)
-
-    def withdraw(self, model_id: str) -> None:
-        """Forget that the event of a version was about to be sent."""
-        if model_id in self.telling:
-            self.telling.remove(model_id)
 
     def forget_gone(self, listed: Iterable[str]) -> bool:
         """Forget the oldest versions that are not there any more; return whether there were any.
