@@ -140,23 +140,31 @@ def watched_model_set_asset(
 
 
 def new_versions(triggering_asset_events: Mapping[Any, Iterable[Any]]) -> list[dict[str, Any]]:
-    """Return what the events that started a DAG run tell, oldest first, each version once.
+    """Return what the events that started a DAG run tell, oldest first, each version once; in a task.
 
-    Airflow may start one run for several events that come at about the same time.
+    Airflow may start one run for several events. Where a watcher has told a version twice, since its
+    triggerer was killed in between, the second one is left out.
 
-    :param triggering_asset_events: the entry of this name in the context of a task.
+    :param triggering_asset_events: the entry of this name in the context of the task.
     :return: of each version ``model_set_id``, ``model_id``, ``state`` and more, or the like of data sets and
         services; see ``docs/assets.md``.
     """
-    events = [event for one in triggering_asset_events.values() for event in one]
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    events = [event for of_one in triggering_asset_events.values() for event in of_one]
     for event in sorted(events, key=lambda event: event.timestamp):
         told = told_by(event.extra)
         names = ("service_id", "model_set_id", "model_id", "dataset_version_id")
         ids = tuple((name, told[name]) for name in names if told.get(name) is not None)
-        if ids:
+        if ids and not (told.get("is_repeated") and _was_told_before(event, told["model_id"])):
             found.setdefault(ids, told)
     return list(found.values())
+
+
+def _was_told_before(event: Any, model_id: str) -> bool:
+    from airflow_qianfan.compat import asset_events
+
+    before = (other for other in asset_events(event.asset.uri) if other.timestamp < event.timestamp)
+    return any(told_by(other.extra).get("model_id") == model_id for other in before)
 
 
 def told_by(extra: Mapping[str, Any]) -> dict[str, Any]:

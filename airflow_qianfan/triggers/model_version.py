@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from airflow_qianfan.compat import Memory
     from airflow_qianfan.triggers.base.registry import PollerLease
 
-STORE_SECONDS = 3.0
-"""Seconds until Airflow has stored an event: its triggerer collects events every second, before it handles
-anything that a trigger writes later."""
+STORE_SECONDS = 2.0
+"""Seconds until what a trigger writes is sure to reach Airflow after its event: a triggerer passes events on
+one second after its last exchange with its supervisor, which stores them before it handles anything else."""
 
 _ENDED_WITHOUT_EVENT = ("failed", "upstream_failed", "skipped", "removed")
 
@@ -82,13 +82,12 @@ class QianfanModelVersionTrigger(BaseEventTrigger):
         async with PollerLease(self.qianfan_conn_id) as lease:
             while True:
                 try:
-                    if sent:
-                        await asyncio.sleep(STORE_SECONDS)
-                        await self._settle(lease, sent)
-                        sent.clear()
+                    await self._settle(lease, sent)
                     async for version, is_repeated in self._news(lease, interval, pause):
                         sent.append(version.model_id)
                         yield TriggerEvent(_payload(self.model_set_id, version, is_repeated))  # type: ignore[no-untyped-call]
+                        # One by one: Airflow may start no run for an event that comes while it starts one.
+                        await self._settle(lease, sent)
                     failures = 0
                 except (AirflowException, AirflowRuntimeError) as error:
                     # Nobody waits who could be told, and the next version must not be missed.
@@ -164,12 +163,18 @@ class QianfanModelVersionTrigger(BaseEventTrigger):
             await memory.adelete(claim_key(model_id))
         return False
 
-    async def _settle(self, lease: PollerLease, model_ids: list[str]) -> None:
+    async def _settle(self, lease: PollerLease, sent: list[str]) -> None:
+        """Remember what was sent, once it is stored."""
+        if not sent:
+            return
         memory = self._memory(lease)
+        await Seen.read(memory)
+        await asyncio.sleep(STORE_SECONDS)
         # Where somebody has deleted it, all that is there is no news again.
         if (seen := await Seen.read(memory)) is not None:
-            seen.settle(model_ids)
+            seen.settle(sent)
             await seen.write(memory)
+        sent.clear()
 
     def _memory(self, lease: PollerLease) -> Memory:
         return watcher_memory(self, asset_uri("model-sets", self.model_set_id, lease.endpoint))

@@ -145,6 +145,8 @@ def test_each_version_starts_its_dag_once_whoever_published_it_and_whatever_cras
 
     by_hand = [deployment.publish_by_hand()]
     deployment.wait_until_received("by_watcher", by_hand[0])
+    # It remembers what it has told before it polls again.
+    deployment.wait_for_polls()
 
     deployment.airflow.kill("triggerer")
     by_hand.append(deployment.publish_by_hand())

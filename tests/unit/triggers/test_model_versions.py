@@ -159,7 +159,7 @@ async def test_an_event_that_airflow_may_not_have_stored_is_sent_again_and_says_
     assert watching.memory.seen.told == []
     assert list(watching.memory.seen.telling) == ["amv-1"]
     async with watching.running():
-        await watching.polls()
+        await watching.polls(5)
     assert [(one["model_id"], one["is_repeated"]) for one in watching.told] == [
         ("amv-1", False),
         ("amv-1", True),
