@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_qianfan.assets import asset_uri
+from airflow_qianfan.asset_uris import asset_uri
 from airflow_qianfan.compat import AirflowException, AirflowRuntimeError, aget_task_state, watcher_memory
 from airflow_qianfan.exceptions import QianfanNotFoundError
 from airflow_qianfan.hooks.qianfan import QianfanHook

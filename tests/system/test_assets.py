@@ -10,7 +10,7 @@ import pytest
 from night import FILES
 
 from airflow_qianfan.api.actions.model import CreateCustomModel, CreateCustomModelSet
-from airflow_qianfan.assets import told_by
+from airflow_qianfan.asset_uris import told_by
 from local_stack.airflow import LocalAirflow
 from local_stack.qianfan import CONNECTION_ID, LocalQianfan
 from local_stack.waiting import wait_for
@@ -85,7 +85,9 @@ class Deployment:
 
     def events(self) -> list[dict[str, Any]]:
         """What all asset events tell of the watched set, oldest first."""
-        answer = self.airflow.api.call("GET", "/assets/events", params={"limit": 100, "order_by": "id"})
+        answer = self.airflow.api.call(
+            "GET", "/assets/events", params={"limit": 100, "order_by": "timestamp"}
+        )
         told = [told_by(event["extra"]) for event in answer["asset_events"]]
         return [one for one in told if one["model_set_id"] == self.watched]
 

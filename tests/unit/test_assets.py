@@ -13,11 +13,10 @@ import pytest
 from airflow.sdk import Asset, AssetAlias
 from provided import OPERATORS
 
-from airflow_qianfan import assets, compat
+from airflow_qianfan import compat
 from airflow_qianfan.api import config
+from airflow_qianfan.asset_uris import COLLECTIONS, DEFAULT_ENDPOINT, asset_uri
 from airflow_qianfan.assets import (
-    COLLECTIONS,
-    asset_uri,
     dataset_asset,
     model_set_asset,
     new_versions,
@@ -71,7 +70,7 @@ def test_an_asset_needs_one_line():
     assert model_set_asset("am-1") == Asset(URI)
     assert dataset_asset("dg-1").uri == "qianfan://qianfan.baidubce.com/datasets/dg-1"
     assert service_asset("svco-1").uri == "qianfan://qianfan.baidubce.com/services/svco-1"
-    assert assets.DEFAULT_ENDPOINT == config.DEFAULT_ENDPOINT
+    assert DEFAULT_ENDPOINT == config.DEFAULT_ENDPOINT
 
 
 def test_a_watched_asset_is_the_same_asset_with_a_watcher():

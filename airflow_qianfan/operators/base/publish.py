@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_qianfan.arguments import option
-from airflow_qianfan.assets import COLLECTIONS, alias_name, asset_uri
+from airflow_qianfan.asset_uris import COLLECTIONS, alias_name, asset_uri
 from airflow_qianfan.exceptions import QianfanError
 from airflow_qianfan.operators.base.poll import QianfanPollingOperator
 from airflow_qianfan.report import report_errors
@@ -22,7 +22,7 @@ class QianfanPublishingOperator(QianfanPollingOperator):
     """
 
     asset_collection: ClassVar[str]
-    """What gets a version: one of :data:`airflow_qianfan.assets.COLLECTIONS`."""
+    """What gets a version: one of :data:`airflow_qianfan.asset_uris.COLLECTIONS`."""
 
     emit_asset: bool = option(
         "emit an event of the asset ``qianfan://<endpoint host>/…`` that gets the version, with its ids, "
@@ -48,7 +48,8 @@ class QianfanPublishingOperator(QianfanPollingOperator):
             return self._emit(context, result)
 
     def published(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Return what the event tells, with both ids that :class:`airflow_qianfan.assets.Collection` names;
+        """Return what the event tells, with both ids that
+        :class:`airflow_qianfan.asset_uris.Collection` names;
         without them where there is no version.
 
         Airflow stores it unencrypted: ids, words and numbers only.
