@@ -1,8 +1,8 @@
-"""Deploy each version of a model set that becomes Ready, whoever has published it: a person in the console, too.
+"""Deploy each version of a model set that becomes Ready, whoever published it, a person in the console too.
 
 A watcher in the triggerer polls the model set; see docs/assets.md. Where several versions have come at once,
-the newest is deployed. Put the ids of your model set and service in place of those below. Triggered by hand, the
-DAG deploys the version in ``model_id``.
+the newest is deployed. Put the ids of your model set and service in place of those below. Triggered by hand,
+the DAG deploys the version in ``model_id``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Evaluate each new version of a model set, as soon as a task of another DAG has published it.
 
 The DAG is scheduled by the asset ``qianfan://qianfan.baidubce.com/model-sets/am-…``, which gets an event with
-each version that operators of this package publish; nothing is added to the DAG that publishes. Put the ids of
-your model set and data set in place of those below. Triggered by hand, it evaluates the version in ``model_id``.
+each version that operators of this package publish; nothing is added to the DAG that publishes. Put the ids
+of your model set and data set in place of those below. Triggered by hand, it evaluates the version in
+``model_id``.
 """
 
 from __future__ import annotations

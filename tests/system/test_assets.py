@@ -85,9 +85,8 @@ class Deployment:
 
     def events(self) -> list[dict[str, Any]]:
         """What all asset events tell of the watched set, oldest first."""
-        answer = self.airflow.api.call(
-            "GET", "/assets/events", params={"limit": 100, "order_by": "timestamp"}
-        )
+        params = {"limit": 100, "order_by": "timestamp"}
+        answer = self.airflow.api.call("GET", "/assets/events", params=params)
         told = [told_by(event["extra"]) for event in answer["asset_events"]]
         return [one for one in told if one["model_set_id"] == self.watched]
 
