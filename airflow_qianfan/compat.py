@@ -370,11 +370,15 @@ def asset_events(uri: str) -> list[Any]:
 
     :param uri: of the asset; where it does not exist, there are none.
     """
-    from airflow.sdk.execution_time.context import InletEventsAccessor
+    from airflow.sdk.execution_time.comms import AssetEventsResult, GetAssetEventByAsset
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
     # By the URI alone, Airflow finds only what a DAG is scheduled by, or has as an outlet.
-    found = InletEventsAccessor(asset_name=uri, asset_uri=uri) or InletEventsAccessor(asset_uri=uri)
-    return sorted(found, key=lambda event: event.timestamp)
+    for name in (uri, None):
+        answer = SUPERVISOR_COMMS.send(GetAssetEventByAsset(name=name, uri=uri))
+        if isinstance(answer, AssetEventsResult) and answer.asset_events:
+            return sorted(answer.iter_asset_event_results(), key=lambda event: event.timestamp)
+    return []
 
 
 class AttemptReplaced(Exception):

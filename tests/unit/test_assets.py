@@ -10,12 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import Asset, AssetAlias
-from provided import OPERATORS
+from airflow.sdk import Asset
 
 from airflow_qianfan import compat
 from airflow_qianfan.api import config
-from airflow_qianfan.asset_uris import COLLECTIONS, DEFAULT_ENDPOINT, asset_uri
+from airflow_qianfan.asset_uris import DEFAULT_ENDPOINT, asset_uri
 from airflow_qianfan.assets import (
     dataset_asset,
     model_set_asset,
@@ -23,12 +22,9 @@ from airflow_qianfan.assets import (
     service_asset,
     watched_model_set_asset,
 )
-from airflow_qianfan.operators.base.publish import QianfanPublishingOperator
-from airflow_qianfan.operators.model import QianfanCreateCustomModelOperator
 
 URI = "qianfan://qianfan.baidubce.com/model-sets/am-1"
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
-PUBLISHING = [operator for operator in OPERATORS if issubclass(operator, QianfanPublishingOperator)]
 
 
 @pytest.mark.parametrize(
@@ -91,33 +87,6 @@ def test_importing_the_module_loads_neither_airflow_nor_a_client():
     assert done.stdout.strip() == "set()"
 
 
-# --- outlets
-
-
-def test_operators_that_publish_have_an_outlet():
-    names = {operator.__name__ for operator in PUBLISHING}
-    assert names == {
-        "QianfanCreateCustomModelOperator",
-        "QianfanCreateModelCompTaskOperator",
-        "QianfanModelCompressionOperator",
-        "QianfanCreateServiceOperator",
-        "QianfanServiceOperator",
-        "QianfanDatasetOperator",
-        "QianfanPublishDatasetVersionOperator",
-    }
-    assert {operator.asset_collection for operator in PUBLISHING} == set(COLLECTIONS)
-
-
-def test_the_outlet_is_an_alias_beside_those_of_the_user():
-    mine = Asset("file:///mine")
-    given = [mine]
-    operator = QianfanCreateCustomModelOperator(task_id="it", model_set_id="am-1", outlets=given)
-    assert operator.outlets == [mine, AssetAlias("qianfan:model-sets")]
-    assert given == [mine]
-    silent = QianfanCreateCustomModelOperator(task_id="it", model_set_id="am-1", emit_asset=False)
-    assert silent.outlets == []
-
-
 # --- what a DAG gets
 
 
@@ -143,13 +112,13 @@ def by_watcher(model_id: str, **more: Any) -> dict[str, Any]:
 
 def test_a_dag_gets_each_version_once_oldest_first():
     events = [Event(by_watcher("amv-2"), 1), Event(by_operator("amv-1"), 2), Event(by_operator("amv-2"))]
-    found = new_versions({Asset(URI): events, AssetAlias("qianfan:model-sets"): events[1:2]})
+    found = new_versions({URI: events, "qianfan:model-sets": events[1:2]})
     assert [version["model_id"] for version in found] == ["amv-1", "amv-2"]
 
 
 def test_a_service_that_serves_a_version_is_another_thing_than_the_version():
     deployed = by_operator("amv-1", service_id="svco-1")
-    assert new_versions({Asset(URI): [Event(by_operator("amv-1"), 1), Event(deployed)]}) == [
+    assert new_versions({URI: [Event(by_operator("amv-1"), 1), Event(deployed)]}) == [
         by_operator("amv-1"),
         deployed,
     ]
@@ -157,13 +126,13 @@ def test_a_service_that_serves_a_version_is_another_thing_than_the_version():
 
 @pytest.mark.parametrize("extra", [{}, {"from_trigger": True, "payload": None}, {"x": 1}])
 def test_events_that_are_not_of_this_package_are_left_out(extra):
-    assert new_versions({Asset(URI): [Event(extra)]}) == []
+    assert new_versions({URI: [Event(extra)]}) == []
 
 
 def test_what_a_watcher_has_told_before_it_was_killed_is_left_out(monkeypatch):
     repeated = Event(by_watcher("amv-1", is_repeated=True))
     stored = [repeated]
     monkeypatch.setattr(compat, "asset_events", lambda uri: stored if uri == URI else [])
-    assert len(new_versions({Asset(URI): [repeated]})) == 1, "the first one was lost with the triggerer"
+    assert len(new_versions({URI: [repeated]})) == 1, "the first one was lost with the triggerer"
     stored.insert(0, Event(by_watcher("amv-1"), 30))
-    assert new_versions({Asset(URI): [repeated]}) == []
+    assert new_versions({URI: [repeated]}) == []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
-from airflow.sdk import DAG, Asset
+from airflow.sdk import DAG, Asset, task
 from sqlalchemy import select
 
 from airflow_qianfan.assets import model_set_asset, service_asset
+from airflow_qianfan.compat import _Variables
 from airflow_qianfan.operators.dataset import QianfanPublishDatasetVersionOperator
 from airflow_qianfan.operators.model import (
     QianfanCreateCustomModelOperator,
@@ -219,3 +221,25 @@ def test_a_version_of_a_data_set_is_told_once(emulator, run_task, events):
     )
     assert again.state == "success", again.errors
     assert len(events()) == 1, "it was published before"
+
+
+def test_before_3_3_variables_remember_what_a_watcher_has_told(run_dag):
+    with DAG("variables_remember", schedule=None) as dag:
+
+        @task
+        def it():
+            memory = _Variables("qianfan://host/model-sets/am-1")
+            found = [memory.get("versions")]
+            memory.set("versions", {"told": ["amv-1"], "telling": {}})
+            found.append(memory.get("versions"))
+            found.append(asyncio.run(memory.aget("versions")))
+            asyncio.run(memory.aset("versions", {"told": []}))
+            found.append(memory.get("versions"))
+            asyncio.run(memory.adelete("versions"))
+            return [*found, memory.get("versions", "nothing")]
+
+        it()
+    run = run_dag(dag)
+    assert run.state == "success", run.errors
+    told = {"told": ["amv-1"], "telling": {}}
+    assert run.value == [None, told, told, {"told": []}, "nothing"]
