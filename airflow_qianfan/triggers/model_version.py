@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_qianfan.asset_uris import asset_uri
 from airflow_qianfan.compat import AirflowException, AirflowRuntimeError, aget_task_state, watcher_memory
-from airflow_qianfan.exceptions import QianfanNotFoundError
+from airflow_qianfan.exceptions import QianfanError, QianfanNotFoundError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.settings import setting
 from airflow_qianfan.triggers.base.polling import MAX_BACKOFF, Target, check_seconds
@@ -118,6 +118,7 @@ class QianfanModelVersionTrigger(BaseEventTrigger):
                 "Watching model set %s, which has %d versions.", self.model_set_id, len(found.model_ids)
             )
             return
+        failure: QianfanError | None = None
         for model_id in reversed(found.model_ids):
             if not seen.is_news(model_id):
                 continue
@@ -125,6 +126,10 @@ class QianfanModelVersionTrigger(BaseEventTrigger):
                 version = await lease.poll(Target(Model, model_id), interval, 0.0)
             except QianfanNotFoundError:
                 # Deleted, or too new to be read.
+                continue
+            except QianfanError as error:
+                # One that cannot be read holds up no other.
+                failure = error
                 continue
             if not version.state.is_final:
                 continue
@@ -141,6 +146,8 @@ class QianfanModelVersionTrigger(BaseEventTrigger):
                 yield version, is_repeated
         if seen.forget_gone(found.model_ids):
             await seen.write(memory)
+        if failure is not None:
+            raise failure
 
     async def _may_tell(self, memory: Memory, seen: Seen, model_id: str) -> bool:
         """Return whether no operator tells of a version; see :mod:`airflow_qianfan.triggers.base.watch`."""

@@ -48,9 +48,8 @@ class QianfanPublishingOperator(QianfanPollingOperator):
             return self._emit(context, result)
 
     def published(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Return what the event tells, with both ids that
-        :class:`airflow_qianfan.asset_uris.Collection` names;
-        without them where there is no version.
+        """Return what the event tells, with both ids that :class:`airflow_qianfan.asset_uris.Collection`
+        names; without them where there is no version.
 
         Airflow stores it unencrypted: ids, words and numbers only.
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from fake_qianfan import SECRET, TOKEN, FakeQianfan, server_error
+from fake_qianfan import SECRET, TOKEN, FakeQianfan, refusal, server_error
 from waiting import again, assert_nothing_is_left
 
 from airflow_qianfan.api.actions.model import Model, ModelSet
@@ -192,6 +192,17 @@ async def test_an_error_between_two_versions_repeats_none(watching):
         watching.qianfan.fail(server_error(), action="DescribeModel")
         await watching.polls()
     assert watching.ids == ["amv-1", "amv-2"]
+
+
+async def test_a_version_that_cannot_be_read_holds_up_no_other(watching):
+    async with watching.running():
+        await watching.polls()
+        watching.publish("amv-1")
+        watching.publish("amv-2")
+        watching.qianfan.fail(refusal("AccessDenied"), action="DescribeModel")
+        await watching.qianfan.until(lambda: watching.memory.seen == Seen(told=["amv-2"]))
+        await watching.polls()
+    assert watching.ids == ["amv-2", "amv-1"]
 
 
 async def test_a_memory_that_is_away_is_waited_for(watching):
