@@ -95,6 +95,7 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         },
+        "asset-uris": [{"schemes": ["qianfan"], "handler": "airflow_qianfan.asset_uris.normalize_uri"}],
         "connection-types": [
             {
                 "connection-type": "qianfan",

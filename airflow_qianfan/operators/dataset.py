@@ -11,7 +11,7 @@ from airflow_qianfan.operators.base.create import QianfanCreateOperator
 from airflow_qianfan.operators.base.dataset import DatasetArguments, ImportArguments, StorageArguments
 from airflow_qianfan.operators.base.list import QianfanListOperator
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
-from airflow_qianfan.operators.base.poll import QianfanPollingOperator
+from airflow_qianfan.operators.base.publish import QianfanPublishingOperator
 from airflow_qianfan.operators.base.remove import QianfanDeleteOperator
 from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
 
@@ -180,7 +180,7 @@ class QianfanDescribeImportTaskOperator(QianfanRequestOperator):
     import_task_id: str = member("the import, ``task-…``.", name="task_id")
 
 
-class QianfanPublishDatasetVersionOperator(QianfanPollingOperator):
+class QianfanPublishDatasetVersionOperator(QianfanPublishingOperator):
     """Publish a version of a data set, so that it can be trained on (PublishDatasetVersion). Returns
     ``dataset_version_id``.
 
@@ -198,6 +198,14 @@ class QianfanPublishDatasetVersionOperator(QianfanPollingOperator):
 
     dataset_version_id: str = member("the version, ``ds-…``; its import must be finished.", name="version_id")
     wait_for_completion: bool = option("wait until the version is Published.", default=False)
+
+    asset_collection = "datasets"
+
+    def published(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Return what the asset event tells of the version."""
+        version = self.hook.call(self.target.kind.describe(self.dataset_version_id)).output()
+        names = ("dataset_id", "dataset_version_id", "version_number", "sample_count")
+        return {**{name: version[name] for name in names}, "state": version["publish_status"]}
 
     def submit(self, context: Context) -> dict[str, Any]:
         """Publish it, and return its id."""

@@ -9,6 +9,7 @@ from airflow_qianfan import links
 from airflow_qianfan.arguments import member, option
 from airflow_qianfan.exceptions import QianfanError, QianfanTerminalStateError, QianfanValidationError
 from airflow_qianfan.operators.base.dataset import DatasetArguments, ImportArguments
+from airflow_qianfan.operators.base.publish import QianfanPublishingOperator
 from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
 from airflow_qianfan.operators.dataset import DATASET, IMPORT, UNPUBLISHED
 from airflow_qianfan.triggers import load as load_trigger
@@ -25,7 +26,9 @@ BY_VERSION = "dataset.QianfanDatasetVersionImportTrigger"
 PUBLICATION = "dataset.QianfanDatasetPublishTrigger"
 
 
-class QianfanDatasetOperator(ImportArguments, DatasetArguments, QianfanWaitingOperator):
+class QianfanDatasetOperator(
+    QianfanPublishingOperator, ImportArguments, DatasetArguments, QianfanWaitingOperator
+):
     """Make data ready for training: create a data set, or a new version of one, import files and publish.
 
     One run of this task makes one version and imports into it once, whatever crashes: a retry goes on where
@@ -51,6 +54,7 @@ class QianfanDatasetOperator(ImportArguments, DatasetArguments, QianfanWaitingOp
     kind_path = IMPORT
     trigger_path = "dataset.QianfanDatasetImportTrigger"
     operator_extra_links = links.DATASET
+    asset_collection = "datasets"
 
     dataset_id: str | None = member(
         "data set that gets a new version, ``dg-…``; None creates a data set.", default=None
@@ -189,6 +193,11 @@ class QianfanDatasetOperator(ImportArguments, DatasetArguments, QianfanWaitingOp
             )
         if samples is None:
             self.log.warning("The service does not show how many samples were imported.")
+
+    def published(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Return what the asset event tells of the version."""
+        names = ("dataset_id", "dataset_version_id", "version_number", "sample_count")
+        return {**{name: result.get(name) for name in names}, "state": result.get("status")}
 
     # ------------------------------------------------------------------ over deferrals
 

@@ -14,6 +14,7 @@ from airflow_qianfan.operators.base.deploy import (
 )
 from airflow_qianfan.operators.base.list import QianfanListOperator
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
+from airflow_qianfan.operators.base.publish import QianfanPublishingOperator
 from airflow_qianfan.operators.base.stop import QianfanStopOperator
 
 if TYPE_CHECKING:
@@ -23,7 +24,25 @@ SERVICE = "service.Service"
 SERVICE_TRIGGER = "service.QianfanServiceTrigger"
 
 
-class QianfanCreateServiceOperator(QianfanNewServiceOperator):
+class _ServiceAsset(QianfanPublishingOperator):
+    """Tells of the version that a service serves."""
+
+    asset_collection = "services"
+    model_set_id: str
+    model_id: str
+
+    def published(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Return what the asset event tells of the service."""
+        return {
+            "service_id": result["service_id"],
+            "model_set_id": result.get("model_set_id") or self.model_set_id,
+            "model_id": result.get("model_id") or self.model_id,
+            "previous_model_id": result.get("previous_model_id"),
+            "state": result.get("status"),
+        }
+
+
+class QianfanCreateServiceOperator(_ServiceAsset, QianfanNewServiceOperator):
     """Deploy a model version as a new service (CreateService). This costs money.
 
     One run of this task creates exactly one service, whatever crashes. A clear attaches to a service that
@@ -239,7 +258,7 @@ class QianfanDescribePresetServicesOperator(QianfanRequestOperator):
     protocol_version: int | str | None = member("inference protocol, 1 or 2.", default=PROTOCOL)
 
 
-class QianfanServiceOperator(QianfanDeployOperator):
+class QianfanServiceOperator(_ServiceAsset, QianfanDeployOperator):
     """Deploy a model version: as a new service or, with ``service_id``, behind one that exists. Wait until it
     is Serving, and ask it something, if ``smoke_test`` says what.
 

@@ -101,7 +101,7 @@ def imports_of(path: Path) -> set[str]:
 #: What operators and sensors may know, but neither of the other.
 SHARED = (
     *("triggers", "hooks", "api", "exceptions", "compat", "settings", "arguments", "report", "links"),
-    "metrics",
+    *("metrics", "asset_uris"),
 )
 #: Who may know whom. Arrows run one way: operators, sensors, triggers, hooks, api.
 MAY_KNOW = {
@@ -110,7 +110,9 @@ MAY_KNOW = {
     "api": ("api", "exceptions", "__version__"),
     "hooks": ("hooks", "api", "exceptions", "compat", "get_provider_info", "metrics"),
     "metrics": ("compat", "exceptions"),
-    "triggers": ("triggers", "hooks", "api", "exceptions", "compat", "settings", "metrics"),
+    "triggers": ("triggers", "hooks", "api", "exceptions", "compat", "settings", "metrics", "asset_uris"),
+    "asset_uris": (),
+    "assets": ("triggers", "compat", "asset_uris"),
     "settings": ("compat",),
     "arguments": ("settings",),
     "report": ("exceptions",),
@@ -159,12 +161,16 @@ def names_of_airflow(path: Path) -> set[str]:
 
 #: All that is imported of Airflow outside ``compat``: it is the same in every version that is supported.
 SAME_IN_EVERY_VERSION = {
+    "airflow.sdk.Asset",
+    "airflow.sdk.AssetAlias",
+    "airflow.sdk.AssetWatcher",
     "airflow.sdk.BaseHook",
     "airflow.sdk.BaseOperator",
     "airflow.sdk.BaseOperatorLink",
     "airflow.sdk.BaseSensorOperator",
     "airflow.sdk.PokeReturnValue",
     "airflow.sdk.get_current_context",
+    "airflow.triggers.base.BaseEventTrigger",
     "airflow.triggers.base.BaseTrigger",
     "airflow.triggers.base.TriggerEvent",
 }

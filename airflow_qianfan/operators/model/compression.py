@@ -10,6 +10,7 @@ from airflow_qianfan.arguments import member, option, templated
 from airflow_qianfan.exceptions import QianfanValidationError
 from airflow_qianfan.operators.base.list import QianfanListOperator
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
+from airflow_qianfan.operators.base.publish import QianfanPublishingOperator
 from airflow_qianfan.operators.base.remove import QianfanDeleteOperator
 from airflow_qianfan.operators.base.stop import QianfanStopOperator
 from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 COMP_TASK = "model.ModelCompTask"
 
 
-class _CompressionArguments(QianfanWaitingOperator):
+class _CompressionArguments(QianfanPublishingOperator, QianfanWaitingOperator):
     """What both operators that compress have in common."""
 
     kind_path = COMP_TASK
     trigger_path = "model.QianfanModelCompTaskTrigger"
     operator_extra_links = links.MODEL
+    asset_collection = "model-sets"
 
     source_model_id: str = member(
         "the version to compress, ``amv-…``; its ``isSupportModelComp`` must be true."
@@ -34,6 +36,21 @@ class _CompressionArguments(QianfanWaitingOperator):
     description: str | None = member(
         "a text of your own; a mark is added by which the task is found again.", default=None
     )
+
+    def published(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Return what the asset event tells of the compressed version, once there is one."""
+        if not (model_id := result.get("model_id")):
+            return {}
+        from airflow_qianfan.api.actions import load
+
+        version = self.hook.call(load("model.DescribeModel")(model_id=model_id))
+        return {
+            "model_set_id": version.model_set_id,
+            "model_id": model_id,
+            "state": version.status,
+            "source_model_id": result.get("source_model_id") or self.source_model_id,
+            "model_comp_task_id": result.get("model_comp_task_id"),
+        }
 
 
 class QianfanCreateModelCompTaskOperator(_CompressionArguments):

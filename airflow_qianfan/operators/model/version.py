@@ -9,13 +9,14 @@ from airflow_qianfan import links
 from airflow_qianfan.arguments import member, option, templated
 from airflow_qianfan.exceptions import QianfanValidationError
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
+from airflow_qianfan.operators.base.publish import QianfanPublishingOperator
 from airflow_qianfan.operators.base.remove import QianfanDeleteOperator
 from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
 
 MODEL = "model.Model"
 
 
-class QianfanCreateCustomModelOperator(QianfanWaitingOperator):
+class QianfanCreateCustomModelOperator(QianfanPublishingOperator, QianfanWaitingOperator):
     """Publish a training, or import files, as a new model version (CreateCustomModel).
 
     One run of this task publishes exactly one version, whatever crashes. Returns ``model_id`` and
@@ -32,6 +33,7 @@ class QianfanCreateCustomModelOperator(QianfanWaitingOperator):
     kind_path = MODEL
     trigger_path = "model.QianfanModelTrigger"
     operator_extra_links = links.MODEL
+    asset_collection = "model-sets"
 
     model_set_id: str = member("the model set that gets the version, ``am-…``; it must exist.")
     fine_tuning_task_id: str | None = templated(
@@ -83,6 +85,16 @@ class QianfanCreateCustomModelOperator(QianfanWaitingOperator):
             return self.train_meta or None
         step = None if self.checkpoint_step == "" else self.checkpoint_step
         return {"task_id": self.fine_tuning_task_id, "checkpoint_step": step}
+
+    def published(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Return what the asset event tells of the version."""
+        train_meta = self.make_request().train_meta
+        return {
+            "model_set_id": result.get("model_set_id") or self.model_set_id,
+            "model_id": result["model_id"],
+            "state": result.get("status"),
+            **self.metrics_of(train_meta and train_meta.task_id),
+        }
 
 
 class QianfanDescribeModelOperator(QianfanRequestOperator):

@@ -154,6 +154,13 @@ class PollerLease:
         return url if self._config is None else self._config.console_url(url)
 
     @property
+    def endpoint(self) -> str:
+        """Where the polls go; known from the first poll on."""
+        if self._config is None:
+            raise RuntimeError("nothing was polled yet")
+        return self._config.endpoint
+
+    @property
     def affordable_pause(self) -> float:
         """Seconds between two polls with which all that wait are polled within the budget."""
         return 0.0 if self._poller is None else self._poller.affordable_pause

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from airflow_qianfan.get_provider_info import get_provider_info
+from airflow_qianfan.triggers.base.trigger import QianfanTrigger
 
 
 def modules(room: str) -> list[str]:
@@ -26,4 +27,4 @@ def classes(room: str, ending: str) -> list[type[Any]]:
 
 OPERATORS = classes("operators", "Operator")
 SENSORS = classes("sensors", "Sensor")
-TRIGGERS = classes("triggers", "Trigger")
+TRIGGERS = [trigger for trigger in classes("triggers", "Trigger") if issubclass(trigger, QianfanTrigger)]

@@ -70,7 +70,9 @@ class Remote:
 
     def row(self) -> dict[str, Any]:
         """Return it as a list shows it."""
-        members = {self.kind.id_member: self.object_id, self.kind.state_member: self.word}
+        members = {self.kind.id_member: self.object_id}
+        if self.kind.state_member:
+            members[self.kind.state_member] = self.word
         if self.kind.parent_member not in ("", self.kind.id_member):
             members[self.kind.parent_member] = self.parent_id
         fields = self.kind.model_fields
