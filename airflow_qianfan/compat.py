@@ -79,6 +79,7 @@ __all__ = [
     "conf",
     "connection_widgets",
     "is_cancelled_by_airflow",
+    "load_retry_policy",
     "mask_secret",
     "read_records",
     "skip_tasks",
@@ -180,6 +181,21 @@ def is_cancelled_by_airflow(error: asyncio.CancelledError) -> bool:
     if error.args:
         return error.args[:1] == ("__airflow_user_action__",)
     return not all(task.cancelling() for task in asyncio.all_tasks())
+
+
+def load_retry_policy() -> tuple[Any, Any]:
+    """Return Airflow's ``RetryPolicy`` and ``RetryDecision``.
+
+    :raises ImportError: this is Airflow before 3.3, which has none.
+    """
+    try:
+        from airflow.sdk import RetryDecision, RetryPolicy
+    except ImportError:
+        raise ImportError(
+            f"QianfanRetryPolicy needs Airflow 3.3 or newer, and this is {__version__}: leave retry_policy "
+            "out, and set retries and retry_delay"
+        ) from None
+    return RetryPolicy, RetryDecision
 
 
 MAX_RECORDS = 5000
