@@ -9,6 +9,7 @@ from airflow_qianfan.arguments import member, option
 from airflow_qianfan.links import QianfanDatasetLink
 from airflow_qianfan.operators.base.create import QianfanCreateOperator
 from airflow_qianfan.operators.base.dataset import DatasetArguments, ImportArguments, StorageArguments
+from airflow_qianfan.operators.base.lineage import QianfanLineageOperator
 from airflow_qianfan.operators.base.list import QianfanListOperator
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.operators.base.poll import QianfanPollingOperator
@@ -17,6 +18,8 @@ from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_qianfan.api.objects import RemoteObject
 
 DATASET = "dataset.Dataset"
 VERSION = "dataset.DatasetVersion"
@@ -180,7 +183,7 @@ class QianfanDescribeImportTaskOperator(QianfanRequestOperator):
     import_task_id: str = member("the import, ``task-…``.", name="task_id")
 
 
-class QianfanPublishDatasetVersionOperator(QianfanPollingOperator):
+class QianfanPublishDatasetVersionOperator(QianfanPollingOperator, QianfanLineageOperator):
     """Publish a version of a data set, so that it can be trained on (PublishDatasetVersion). Returns
     ``dataset_version_id``.
 
@@ -198,6 +201,11 @@ class QianfanPublishDatasetVersionOperator(QianfanPollingOperator):
 
     dataset_version_id: str = member("the version, ``ds-…``; its import must be finished.", name="version_id")
     wait_for_completion: bool = option("wait until the version is Published.", default=False)
+
+    @property
+    def kind(self) -> type[RemoteObject]:
+        """The kind of object that it publishes."""
+        return self.target.kind
 
     def submit(self, context: Context) -> dict[str, Any]:
         """Publish it, and return its id."""

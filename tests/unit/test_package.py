@@ -101,7 +101,7 @@ def imports_of(path: Path) -> set[str]:
 #: What operators and sensors may know, but neither of the other.
 SHARED = (
     *("triggers", "hooks", "api", "exceptions", "compat", "settings", "arguments", "report", "links"),
-    "metrics",
+    *("metrics", "lineage"),
 )
 #: Who may know whom. Arrows run one way: operators, sensors, triggers, hooks, api.
 MAY_KNOW = {
@@ -110,6 +110,8 @@ MAY_KNOW = {
     "api": ("api", "exceptions", "__version__"),
     "hooks": ("hooks", "api", "exceptions", "compat", "get_provider_info", "metrics"),
     "metrics": ("compat", "exceptions"),
+    "lineage": ("api",),
+    "retry_policy": ("compat", "exceptions"),
     "triggers": ("triggers", "hooks", "api", "exceptions", "compat", "settings", "metrics"),
     "settings": ("compat",),
     "arguments": ("settings",),
@@ -165,6 +167,7 @@ SAME_IN_EVERY_VERSION = {
     "airflow.sdk.BaseSensorOperator",
     "airflow.sdk.PokeReturnValue",
     "airflow.sdk.get_current_context",
+    "airflow.providers.openlineage.extractors.base.OperatorLineage",
     "airflow.triggers.base.BaseTrigger",
     "airflow.triggers.base.TriggerEvent",
 }
