@@ -6,6 +6,7 @@ because of its lineage, so nothing here raises.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ def lineage_of(operator: Any) -> OperatorLineage[Any, Any] | None:
             inputs=[Dataset(*name) for name in inputs if name not in outputs],
             outputs=[Dataset(*name) for name in outputs],
             run_facets={
-                name: RunFacet().with_additional_properties(**members)
+                name: RunFacet().with_additional_properties(**_as_json(members))
                 for name, members in _facets(operator, result).items()
             },
         )
@@ -162,6 +163,11 @@ def _facets(operator: Any, result: Mapping[str, Any]) -> dict[str, dict[str, Any
         for name, members in facets.items()
     }
     return {name: members for name, members in known.items() if members.get(main.get(name, "values"))}
+
+
+def _as_json(value: Any) -> Any:
+    """Return a copy with None for what JSON cannot express, such as NaN."""
+    return json.loads(json.dumps(value, default=lambda _: None), parse_constant=lambda _: None)
 
 
 def _read(value: Any) -> Any:
