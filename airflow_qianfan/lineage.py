@@ -103,8 +103,10 @@ def _outputs(namespace: str, kind: type[RemoteObject], result: Mapping[str, Any]
 
 
 def _inputs(namespace: str, operator: Any) -> Iterator[Name]:
+    # What is changed, such as the version that files are imported into, is no input, also after a failure.
     for name in type(operator).arguments:
-        yield from _named_in(namespace, name, getattr(operator, name))
+        if name not in operator.kind.results:
+            yield from _named_in(namespace, name, getattr(operator, name))
 
 
 def _named_in(namespace: str, name: str, value: Any) -> Iterator[Name]:

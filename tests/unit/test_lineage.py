@@ -211,6 +211,12 @@ def test_a_task_that_failed_tells_what_it_was_about_to_use():
     assert set(facets_of(lineage)) == {"qianfan_baseModel", "qianfan_hyperParameters"}
 
 
+def test_what_was_to_be_changed_is_no_input_of_a_task_that_failed():
+    arguments = {"dataset_version_id": "ds-1", "files": ["bos:/b/1.jsonl"]}
+    lineage = told(QianfanCreateImportTaskOperator, **arguments)
+    assert (names(lineage.inputs), lineage.outputs) == ([("bos://b", "1.jsonl")], [])
+
+
 STRANGE_RESULTS = {
     "nothing": None,
     "list": [],
