@@ -92,7 +92,7 @@ def new_versions(triggering_asset_events: Mapping[Any, Iterable[Any]]) -> list[d
 
 
 def _was_told_before(event: Any, model_id: str) -> bool:
-    from airflow_qianfan.compat import asset_events
+    from airflow_qianfan.compat.assets import asset_events
 
     before = (other for other in asset_events(event.asset.uri) if other.timestamp < event.timestamp)
     return any(told_by(other.extra).get("model_id") == model_id for other in before)

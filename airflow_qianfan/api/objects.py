@@ -145,6 +145,10 @@ class RemoteObject(Result):
     is_listed_by_id_only: ClassVar[bool] = False
     """Whether :meth:`candidates` tells the ids only, and each has to be described."""
 
+    results: ClassVar[tuple[str, ...]] = ()
+    """What a task that creates one has made in the end, for its lineage: names of ids and addresses in what
+    the task returns."""
+
     goes_on: ClassVar[bool] = False
     """Whether it goes on, and costs money, once what is waited for has come, until somebody stops it."""
 

@@ -233,4 +233,5 @@ class QianfanBatchInferenceOperator(_TaskArguments):
         self._refusals = event.get("tries") or 0
         self._deadline = event.get("deadline")
         with report_errors(self.log, self.qianfan_conn_id):
-            return self.run_action(context)
+            result = self.result = self.run_action(context)
+            return result

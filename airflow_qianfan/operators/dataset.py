@@ -9,6 +9,7 @@ from airflow_qianfan import links
 from airflow_qianfan.arguments import member, option
 from airflow_qianfan.operators.base.create import QianfanCreateOperator
 from airflow_qianfan.operators.base.dataset import DatasetArguments, ImportArguments, StorageArguments
+from airflow_qianfan.operators.base.lineage import QianfanLineageOperator
 from airflow_qianfan.operators.base.list import QianfanListOperator
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.operators.base.publish import QianfanPublishingOperator
@@ -17,6 +18,8 @@ from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_qianfan.api.objects import RemoteObject
 
 DATASET = "dataset.Dataset"
 VERSION = "dataset.DatasetVersion"
@@ -180,7 +183,7 @@ class QianfanDescribeImportTaskOperator(QianfanRequestOperator):
     import_task_id: str = member("the import, ``task-…``.", name="task_id")
 
 
-class QianfanPublishDatasetVersionOperator(QianfanPublishingOperator):
+class QianfanPublishDatasetVersionOperator(QianfanPublishingOperator, QianfanLineageOperator):
     """Publish a version of a data set, so that it can be trained on (PublishDatasetVersion). Returns
     ``dataset_version_id``.
 
@@ -206,6 +209,11 @@ class QianfanPublishDatasetVersionOperator(QianfanPublishingOperator):
         version = self.hook.call(self.target.kind.describe(self.dataset_version_id)).output()
         names = ("dataset_id", "dataset_version_id", "version_number", "sample_count")
         return {**{name: version[name] for name in names}, "state": version["publish_status"]}
+
+    @property
+    def kind(self) -> type[RemoteObject]:
+        """The kind of object that it publishes."""
+        return self.target.kind
 
     def submit(self, context: Context) -> dict[str, Any]:
         """Publish it, and return its id."""

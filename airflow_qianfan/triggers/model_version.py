@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_qianfan.asset_uris import asset_uri
-from airflow_qianfan.compat import AirflowException, AirflowRuntimeError, aget_task_state, watcher_memory
+from airflow_qianfan.compat import AirflowException, AirflowRuntimeError, aget_task_state
+from airflow_qianfan.compat.assets import watcher_memory
 from airflow_qianfan.exceptions import QianfanError, QianfanNotFoundError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.settings import setting
@@ -21,7 +22,7 @@ from airflow_qianfan.triggers.base.watch import Seen, claim_key
 
 if TYPE_CHECKING:
     from airflow_qianfan.api.actions.model import Model
-    from airflow_qianfan.compat import Memory
+    from airflow_qianfan.compat.assets import Memory
     from airflow_qianfan.triggers.base.registry import PollerLease
 
 STORE_SECONDS = 2.0

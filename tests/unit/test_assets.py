@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from airflow.sdk import Asset
 
-from airflow_qianfan import compat
 from airflow_qianfan.api import config
 from airflow_qianfan.asset_uris import DEFAULT_ENDPOINT, asset_uri
 from airflow_qianfan.assets import (
@@ -22,6 +21,7 @@ from airflow_qianfan.assets import (
     service_asset,
     watched_model_set_asset,
 )
+from airflow_qianfan.compat import assets as kept
 
 URI = "qianfan://qianfan.baidubce.com/model-sets/am-1"
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -132,7 +132,7 @@ def test_events_that_are_not_of_this_package_are_left_out(extra):
 def test_what_a_watcher_has_told_before_it_was_killed_is_left_out(monkeypatch):
     repeated = Event(by_watcher("amv-1", is_repeated=True))
     stored = [repeated]
-    monkeypatch.setattr(compat, "asset_events", lambda uri: stored if uri == URI else [])
+    monkeypatch.setattr(kept, "asset_events", lambda uri: stored if uri == URI else [])
     assert len(new_versions({URI: [repeated]})) == 1, "the first one was lost with the triggerer"
     stored.insert(0, Event(by_watcher("amv-1"), 30))
     assert new_versions({URI: [repeated]}) == []

@@ -92,6 +92,7 @@ class BatchInferenceTask(RemoteObject):
 
     noun: ClassVar[str] = "batch inference task"
     id_name: ClassVar[str] = "batch_inference_task_id"
+    results: ClassVar[tuple[str, ...]] = ("result_uri",)
     id_member: ClassVar[str] = "task_id"
     record_key: ClassVar[str] = "qianfan_batch_inference_task"
     recognised_by: ClassVar[Recognition] = "mark"

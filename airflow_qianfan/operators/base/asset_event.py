@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_qianfan.asset_uris import told_by
-from airflow_qianfan.compat import AirflowRuntimeError, asset_events, asset_memory
+from airflow_qianfan.compat import AirflowRuntimeError
+from airflow_qianfan.compat.assets import asset_events, asset_memory
 from airflow_qianfan.triggers.base.watch import VERSIONS, Seen, claim_key
 
 if TYPE_CHECKING:

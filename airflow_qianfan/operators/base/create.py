@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_qianfan.arguments import option
 from airflow_qianfan.compat import smaller_guarantee
-from airflow_qianfan.operators.base.operator import QianfanRequestOperator
+from airflow_qianfan.operators.base.lineage import QianfanLineageOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,7 +26,7 @@ DESCRIPTION_LENGTH = 300
 """Characters that a description with a mark has at most where the official page states no limit."""
 
 
-class QianfanCreateOperator(QianfanRequestOperator):
+class QianfanCreateOperator(QianfanLineageOperator):
     """Creates an object, once for each run of the task, whatever crashes."""
 
     kind_path: ClassVar[str]

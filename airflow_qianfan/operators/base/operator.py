@@ -36,6 +36,8 @@ class QianfanOperator(DeclaresArguments, BaseOperator):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.console_url: str | None = None
+        self.result: Any = None
+        """What this task has returned, in the process that has ended it; None where it has failed."""
 
     @cached_property
     def hook(self) -> QianfanHook:
@@ -52,8 +54,10 @@ class QianfanOperator(DeclaresArguments, BaseOperator):
 
         :raises QianfanError: it failed; see :mod:`airflow_qianfan.exceptions`.
         """
+        self.result = None
         with report_errors(self.log, self.qianfan_conn_id):
-            return self.run_action(context)
+            self.result = self.run_action(context)
+            return self.result
 
     def run_action(self, context: Context) -> Any:
         """Do the work of :meth:`execute`."""

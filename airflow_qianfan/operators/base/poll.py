@@ -166,7 +166,8 @@ class QianfanPollingOperator(QianfanRequestOperator):
         with report_errors(self.log, self.qianfan_conn_id):
             ids = event.get("ids") if isinstance(event, dict) else None
             self.restore_ids(context, ids if isinstance(ids, dict) else {})
-            return self._finish(context, event)
+            result = self.result = self._finish(context, event)
+            return result
 
     def restore_ids(self, context: Context, ids: dict[str, str]) -> None:
         """Take over the id of what was begun before this task was deferred."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from airflow_qianfan.compat import Memory
+from airflow_qianfan.compat.assets import Memory
 
 VERSIONS = "versions"
 """Under which key :class:`Seen` is kept."""

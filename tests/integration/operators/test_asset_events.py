@@ -10,7 +10,7 @@ from airflow.sdk import DAG, Asset, task
 from sqlalchemy import select
 
 from airflow_qianfan.assets import model_set_asset, service_asset
-from airflow_qianfan.compat import _Variables
+from airflow_qianfan.compat.assets import _Variables
 from airflow_qianfan.operators.dataset import QianfanPublishDatasetVersionOperator
 from airflow_qianfan.operators.model import (
     QianfanCreateCustomModelOperator,

@@ -80,6 +80,7 @@ class Dataset(RemoteObject):
 
     noun: ClassVar[str] = "data set"
     id_name: ClassVar[str] = "dataset_id"
+    results: ClassVar[tuple[str, ...]] = ("dataset_version_id", "dataset_id")
     id_member: ClassVar[str] = "dataset_id"
     name_member: ClassVar[str] = "dataset_name"
     record_key: ClassVar[str] = "qianfan_dataset"

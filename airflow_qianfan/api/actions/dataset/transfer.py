@@ -72,6 +72,7 @@ class ImportTask(_Transfer):
 
     noun: ClassVar[str] = "data import"
     id_name: ClassVar[str] = "import_task_id"
+    results: ClassVar[tuple[str, ...]] = ("dataset_version_id", "dataset_id")
     record_key: ClassVar[str] = "qianfan_dataset_import"
     # Nothing lists imports; the version shows whether one was begun.
     recognised_by: ClassVar[Recognition] = "parent"
@@ -104,6 +105,7 @@ class ExportTask(_Transfer):
 
     noun: ClassVar[str] = "data export"
     id_name: ClassVar[str] = "export_task_id"
+    results: ClassVar[tuple[str, ...]] = ("storage_path",)
     record_key: ClassVar[str] = "qianfan_dataset_export"
     recognised_by: ClassVar[Recognition] = "nothing"
     state_member: ClassVar[str] = "export_status"

@@ -43,6 +43,7 @@ class DatasetVersion(RemoteObject):
 
     noun: ClassVar[str] = "data-set version"
     id_name: ClassVar[str] = "dataset_version_id"
+    results: ClassVar[tuple[str, ...]] = ("dataset_version_id", "dataset_id")
     id_member: ClassVar[str] = "version_id"
     parent_name: ClassVar[str | None] = "dataset_id"
     parent_member: ClassVar[str] = "dataset_id"

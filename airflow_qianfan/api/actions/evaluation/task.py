@@ -155,6 +155,7 @@ class EvalTask(RemoteObject):
 
     noun: ClassVar[str] = "evaluation task"
     id_name: ClassVar[str] = "eval_task_id"
+    results: ClassVar[tuple[str, ...]] = ("eval_task_id",)
     id_member: ClassVar[str] = "task_id"
     name_member: ClassVar[str] = "task_name"
     record_key: ClassVar[str] = "qianfan_eval_task"

@@ -55,6 +55,7 @@ class FineTuningTask(RemoteObject):
 
     noun: ClassVar[str] = "fine-tuning task"
     id_name: ClassVar[str] = "fine_tuning_task_id"
+    results: ClassVar[tuple[str, ...]] = ("fine_tuning_task_id",)
     id_member: ClassVar[str] = "task_id"
     parent_name: ClassVar[str | None] = "fine_tuning_job_id"
     parent_member: ClassVar[str] = "job_id"

@@ -65,6 +65,7 @@ class ModelCompTask(RemoteObject):
 
     noun: ClassVar[str] = "compression task"
     id_name: ClassVar[str] = "model_comp_task_id"
+    results: ClassVar[tuple[str, ...]] = ("model_id",)
     id_member: ClassVar[str] = "model_comp_task_id"
     record_key: ClassVar[str] = "qianfan_model_comp_task"
     recognised_by: ClassVar[Recognition] = "mark"

@@ -59,6 +59,7 @@ class ModelSet(RemoteObject):
 
     noun: ClassVar[str] = "model set"
     id_name: ClassVar[str] = "model_set_id"
+    results: ClassVar[tuple[str, ...]] = ("model_set_id",)
     id_member: ClassVar[str] = "model_set_id"
     record_key: ClassVar[str] = "qianfan_model_set"
     recognised_by: ClassVar[Recognition] = "name"

@@ -173,6 +173,7 @@ class Model(RemoteObject):
 
     noun: ClassVar[str] = "model version"
     id_name: ClassVar[str] = "model_id"
+    results: ClassVar[tuple[str, ...]] = ("model_id", "model_set_id")
     id_member: ClassVar[str] = "model_id"
     record_key: ClassVar[str] = "qianfan_model"
     recognised_by: ClassVar[Recognition] = "mark"

@@ -68,6 +68,7 @@ class Service(RemoteObject):
 
     noun: ClassVar[str] = "service"
     id_name: ClassVar[str] = "service_id"
+    results: ClassVar[tuple[str, ...]] = ("service_id",)
     id_member: ClassVar[str] = "service_id"
     record_key: ClassVar[str] = "qianfan_service"
     recognised_by: ClassVar[Recognition] = "mark"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from airflow import __version__
 from airflow.sdk.exceptions import AirflowRuntimeError
@@ -72,18 +71,16 @@ __all__ = [
     "AirflowSkipException",
     "AirflowTaskTimeout",
     "AttemptReplaced",
-    "Memory",
     "TaskDeferralError",
     "TaskDeferralTimeout",
     "TaskDeferred",
     "aget_task_state",
     "amask_secret",
     "aread_connection",
-    "asset_events",
-    "asset_memory",
     "conf",
     "connection_widgets",
     "is_cancelled_by_airflow",
+    "load_retry_policy",
     "mask_secret",
     "read_records",
     "skip_tasks",
@@ -92,7 +89,6 @@ __all__ = [
     "store_dag",
     "task_state_store",
     "task_traces",
-    "watcher_memory",
 ]
 
 
@@ -188,6 +184,21 @@ def is_cancelled_by_airflow(error: asyncio.CancelledError) -> bool:
     return not all(task.cancelling() for task in asyncio.all_tasks())
 
 
+def load_retry_policy() -> tuple[Any, Any]:
+    """Return Airflow's ``RetryPolicy`` and ``RetryDecision``.
+
+    :raises ImportError: this is Airflow before 3.3, which has none.
+    """
+    try:
+        from airflow.sdk import RetryDecision, RetryPolicy
+    except ImportError:
+        raise ImportError(
+            f"QianfanRetryPolicy needs Airflow 3.3 or newer, and this is {__version__}: leave retry_policy "
+            "out, and set retries and retry_delay"
+        ) from None
+    return RetryPolicy, RetryDecision
+
+
 MAX_RECORDS = 5000
 """How many of the newest records are looked through for a mark: the store has no index for it."""
 
@@ -276,109 +287,6 @@ def read_records(session: Any) -> list[Any]:
     columns = (Store.dag_id, Store.run_id, Store.task_id, Store.map_index, Store.value)
     ours = select(*columns).where(Store.key.startswith("qianfan_")).order_by(Store.updated_at.desc())
     return list(session.execute(ours.limit(MAX_RECORDS)))
-
-
-def _off_the_loop(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-    from asgiref.sync import sync_to_async
-
-    return sync_to_async(function)
-
-
-class Memory(Protocol):
-    """What Airflow keeps of an asset, for triggers and tasks alike: JSON values under keys."""
-
-    def get(self, key: str, default: Any = None) -> Any: ...
-
-    def set(self, key: str, value: Any) -> None: ...
-
-    def delete(self, key: str) -> None: ...
-
-    async def aget(self, key: str, default: Any = None) -> Any: ...
-
-    async def aset(self, key: str, value: Any) -> None: ...
-
-    async def adelete(self, key: str) -> None: ...
-
-
-class _Variables:
-    """A memory in Airflow's Variables, before 3.3.
-
-    :param uri: of the asset.
-    """
-
-    def __init__(self, uri: str) -> None:
-        self._prefix = f"qianfan_asset_{hashlib.sha256(uri.encode()).hexdigest()[:16]}_"
-
-    def get(self, key: str, default: Any = None) -> Any:
-        from airflow.sdk import Variable
-
-        found = Variable.get(self._prefix + key, default=None)
-        return default if found is None else json.loads(found)
-
-    def set(self, key: str, value: Any) -> None:
-        from airflow.sdk import Variable
-
-        Variable.set(self._prefix + key, json.dumps(value), description="Kept by airflow-qianfan")
-
-    def delete(self, key: str) -> None:
-        from airflow.sdk import Variable
-
-        Variable.delete(self._prefix + key)
-
-    async def aget(self, key: str, default: Any = None) -> Any:
-        return await _off_the_loop(self.get)(key, default)
-
-    async def aset(self, key: str, value: Any) -> None:
-        await _off_the_loop(self.set)(key, value)
-
-    async def adelete(self, key: str) -> None:
-        await _off_the_loop(self.delete)(key)
-
-
-def asset_memory(uri: str) -> Memory:
-    """Return what a task finds of what the watcher of an asset keeps.
-
-    :param uri: of the asset. From 3.3 on, nothing is found of one that Airflow does not know.
-    """
-    try:
-        from airflow.sdk.execution_time.context import AssetStateStoreAccessor
-    except ImportError:  # before 3.3
-        return _Variables(uri)
-    return AssetStateStoreAccessor(uri=uri)
-
-
-def watcher_memory(trigger: Any, uri: str) -> Memory:
-    """Return what a trigger keeps of the asset that it watches.
-
-    :param trigger: the trigger.
-    :param uri: of the asset, as operators know it. From 3.3 on, the watched asset may have another.
-    """
-    found = getattr(trigger, "asset_state_store", None)
-    if found is None:  # before 3.3
-        return _Variables(uri)
-    from airflow.sdk import Asset
-
-    try:
-        memory: Memory = found[Asset(uri)]
-    except KeyError:
-        memory = found
-    return memory
-
-
-def asset_events(uri: str) -> list[Any]:
-    """Return the events of an asset, oldest first, with ``extra`` and ``timestamp``; only in a running task.
-
-    :param uri: of the asset; where it does not exist, there are none.
-    """
-    from airflow.sdk.execution_time.comms import AssetEventsResult, GetAssetEventByAsset
-    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
-
-    # By the URI alone, Airflow finds only what a DAG is scheduled by, or has as an outlet.
-    for name in (uri, None):
-        answer = SUPERVISOR_COMMS.send(GetAssetEventByAsset(name=name, uri=uri))
-        if isinstance(answer, AssetEventsResult) and answer.asset_events:
-            return sorted(answer.iter_asset_event_results(), key=lambda event: event.timestamp)
-    return []
 
 
 class AttemptReplaced(Exception):

@@ -1,0 +1,132 @@
+"""What Airflow's OpenLineage provider writes of DAG runs, with its file transport."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lineage_run import EVAL_DATA
+
+from airflow_qianfan.lineage import namespace_of
+
+API_KEY = "bce-v3/ALTAK-sentinel/0123456789"
+
+
+@pytest.fixture
+def emulator(start_emulator, reconnect):
+    emulator = start_emulator(task_seconds=0.4, model_seconds=0.2, strict=True)
+    emulator.add_dataset(EVAL_DATA)
+    reconnect(emulator, api_key=API_KEY)
+    return emulator
+
+
+class Told:
+    """What OpenLineage was told of the tasks of a DAG run at their ends.
+
+    :param text: the file that it has written.
+    """
+
+    def __init__(self, text):
+        self.text = text
+        events = [json.loads(line) for line in text.splitlines()]
+        ended = [event for event in events if event["eventType"] in ("COMPLETE", "FAIL")]
+        self._tasks = {event["job"]["name"].partition(".")[2]: event for event in ended}
+
+    def event(self, task_id):
+        return self._tasks[task_id]
+
+    def names(self, task_id, side):
+        return {(dataset["namespace"], dataset["name"]) for dataset in self._tasks[task_id][side]}
+
+    def facets(self, task_id):
+        facets = self._tasks[task_id]["run"]["facets"]
+        told = {name: value for name, value in facets.items() if name.startswith("qianfan_")}
+        return {
+            name: {member: value for member, value in facet.items() if not member.startswith("_")}
+            for name, facet in told.items()
+        }
+
+
+@pytest.fixture
+def told(_database, tmp_path, monkeypatch):
+    """Run a DAG of ``lineage_run.py`` in a process of its own, and return what was written."""
+
+    def run(dag):
+        file = tmp_path / "events.jsonl"
+        transport = {"type": "file", "log_file_path": str(file), "append": True}
+        environment = {
+            **os.environ,
+            "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
+            "AIRFLOW__QIANFAN__POLL_INTERVAL": "0.1",
+        }
+        script = Path(__file__).with_name("lineage_run.py")
+        done = subprocess.run(
+            [sys.executable, str(script), dag], env=environment, capture_output=True, text=True, timeout=280
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert file.exists(), done.stdout + done.stderr
+        return Told(file.read_text())
+
+    return run
+
+
+def test_the_way_from_the_files_to_the_service_is_one_chain(emulator, told):
+    found = told("chain")
+    namespace = namespace_of(emulator.endpoint)
+    (training,), (model,), (service,) = emulator.tasks, emulator.models, emulator.services
+    (evaluation,) = emulator.objects("eval_task")
+    version = emulator.objects("dataset_version")[-1]
+    files = {("bos://my-bucket", "faq/today.jsonl")}
+    data = {(namespace, f"dataset-versions/{version['versionId']}")}
+    trained = {(namespace, f"fine-tuning-tasks/{training['taskId']}")}
+    published = {(namespace, f"model-versions/{model['modelId']}")}
+
+    assert found.names("data", "inputs") == files
+    assert found.names("data", "outputs") == data | {(namespace, f"datasets/{version['datasetId']}")}
+    assert found.names("train", "inputs") == data
+    assert found.names("train", "outputs") == trained
+    assert found.names("publish", "inputs") == trained
+    assert found.names("publish", "outputs") == published | {(namespace, f"model-sets/{model['modelSetId']}")}
+    assert found.names("evaluate", "inputs") == published | {(namespace, f"dataset-versions/{EVAL_DATA}")}
+    assert found.names("evaluate", "outputs") == {(namespace, f"evaluations/{evaluation['taskId']}")}
+    assert found.names("deploy", "inputs") == published
+    assert found.names("deploy", "outputs") == {(namespace, f"services/{service['serviceId']}")}
+
+    facets = found.facets("train")
+    assert facets["qianfan_baseModel"] == {
+        "model": "ERNIE-Speed-8K",
+        "trainMode": "SFT",
+        "parameterScale": "LoRA",
+    }
+    assert facets["qianfan_hyperParameters"] == {"values": {"epoch": 1, "learningRate": 0.0003}}
+    rouge = float(training["metrics"]["ROUGE-L"].rstrip("%")) / 100
+    assert facets["qianfan_metrics"]["values"]["ROUGE-L"] == pytest.approx(rouge)
+    assert (facets["qianfan_object"]["id"], facets["qianfan_object"]["status"]) == (
+        training["taskId"],
+        "Done",
+    )
+    assert found.facets("publish")["qianfan_baseModel"] == {"model": model["model"]}
+    assert set(found.facets("evaluate")["qianfan_metrics"]["values"]) == {model["modelId"]}
+
+    connection = json.loads(emulator.connection_json)
+    assert connection["login"]
+    for secret in (connection["password"], API_KEY, "sentinel"):
+        assert secret not in found.text
+
+
+def test_a_training_that_has_failed_is_told_with_what_it_was_made_from(emulator, told):
+    found = told("failing")
+    (training,) = emulator.tasks
+    assert found.event("train")["eventType"] == "FAIL"
+    assert found.names("train", "inputs") == {
+        (namespace_of(emulator.endpoint), f"dataset-versions/{EVAL_DATA}")
+    }
+    assert found.names("train", "outputs") == set()
+    facets = found.facets("train")
+    assert facets["qianfan_object"]["id"] == training["taskId"]
+    assert facets["qianfan_baseModel"]["model"] == "ERNIE-Speed-8K"
+    assert "qianfan_metrics" not in facets
