@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 from creating import TASK_LOG
@@ -94,7 +95,7 @@ def test_metrics_stand_in_the_log_when_a_training_ends(training, task_log):
     result = training.run(wait_for_completion=True, poll_interval=600.0)
     log = task_log()
     for name, value in result["metrics"].items():
-        assert f"{name} {value:g}" in log
+        assert re.search(rf"^INFO {name} +{value:g}$", log, re.MULTILINE)
     assert f"Best checkpoint: step {result['best_checkpoint_step']}" in log
     assert result["console_url"] in log
 

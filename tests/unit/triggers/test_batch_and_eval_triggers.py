@@ -55,10 +55,14 @@ async def test_evaluation_that_needs_a_person_is_waited_for_until_the_deadline(q
     assert (await event_of(trigger))["status"] == "timeout"
 
 
+def poll_of(caplog, kind, **settings):
+    caplog.set_level(logging.INFO)
+    return PollState(Target(kind, "id-1"), PollSettings(**settings), logging.getLogger("test"), str)
+
+
 def record(caplog, kind, *rows, **settings):
     """What the log says about an object that is polled again and again."""
-    caplog.set_level(logging.INFO)
-    poll = PollState(Target(kind, "id-1"), PollSettings(**settings), logging.getLogger("test"), str)
+    poll = poll_of(caplog, kind, **settings)
     for row in rows:
         poll.record(kind.model_validate({"taskId": "id-1", **row}))
     return [(line.levelname, line.getMessage()) for line in caplog.records]
@@ -73,10 +77,13 @@ def test_person_is_asked_for_once_and_again_where_another_is_needed(caplog):
     assert warnings[0].endswith("/qianfan/modelcenter/model/eval/detail/task/id-1")
 
 
-def test_rows_are_told_whenever_there_are_more(caplog):
-    rows = [{"runStatus": "Running", "progress": number} for number in (0, 5, 5, 9)]
-    lines = [text.partition(",")[2] for _, text in record(caplog, BatchInferenceTask, *rows)]
-    assert [line.split(",")[0].strip() for line in lines] == ["0 rows done", "5 rows done", "9 rows done"]
+async def test_rows_are_told_every_ten_minutes_where_nobody_knows_how_many_there_are(caplog, clock):
+    poll = poll_of(caplog, BatchInferenceTask)
+    for number in range(14):
+        poll.record(BatchInferenceTask(task_id="id-1", run_status="Running", progress=number))
+        await asyncio.sleep(100)
+    told = [line.getMessage().split(", ")[1] for line in caplog.records]
+    assert told == ["0 rows done", "6 rows done", "12 rows done"]
 
 
 def test_reason_of_a_failure_is_told(caplog):
