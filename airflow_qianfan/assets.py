@@ -87,7 +87,9 @@ def new_versions(triggering_asset_events: Mapping[Any, Iterable[Any]]) -> list[d
         names = ("service_id", "model_set_id", "model_id", "dataset_version_id")
         ids = tuple((name, told[name]) for name in names if told.get(name) is not None)
         if ids and not (told.get("is_repeated") and _was_told_before(event, told["model_id"])):
-            found.setdefault(ids, told)
+            # A service may go back to a version: its latest word counts.
+            found.pop(ids, None)
+            found[ids] = told
     return list(found.values())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -98,9 +100,10 @@ def push_links(operator: Any, context: Context) -> None:
     ti: Any = context.get("ti")
     if ti is None:
         return
-    for link in operator.operator_extra_links:
-        if isinstance(link, _Link) and (url := link.get_link(operator, ti_key=ti)):
-            ti.xcom_push(key=link.xcom_key, value=url)
+    with _only_told(operator):
+        for link in operator.operator_extra_links:
+            if isinstance(link, _Link) and (url := link.get_link(operator, ti_key=ti)):
+                ti.xcom_push(key=link.xcom_key, value=url)
 
 
 def recall_page(operator: Any, context: Context) -> None:
@@ -108,11 +111,21 @@ def recall_page(operator: Any, context: Context) -> None:
     ti: Any = context.get("ti")
     if ti is None:
         return
-    for link in operator.operator_extra_links:
-        if isinstance(link, QianfanConsoleLink) and not operator.console_url:
-            operator.console_url = ti.xcom_pull(
-                task_ids=ti.task_id, key=link.xcom_key, map_indexes=ti.map_index
-            )
+    with _only_told(operator):
+        for link in operator.operator_extra_links:
+            if isinstance(link, QianfanConsoleLink) and not operator.console_url:
+                operator.console_url = ti.xcom_pull(
+                    task_ids=ti.task_id, key=link.xcom_key, map_indexes=ti.map_index
+                )
+
+
+@contextmanager
+def _only_told(operator: Any) -> Iterator[None]:
+    """Let no task fail because of its links."""
+    try:
+        yield
+    except Exception as error:
+        operator.log.warning("The links of this task are not shown: %s", type(error).__name__)
 
 
 Links = tuple[BaseOperatorLink, ...]

@@ -69,15 +69,18 @@ class QianfanRetryPolicy(RetryPolicy):
 
         :param exception: the error that has ended the attempt.
         :param try_number: the number of the attempt, from 1 on.
-        :param max_tries: not used; Airflow itself stops after the last attempt.
-        :param context: not used.
+        :param max_tries: how many retries there may be, those before a clear included.
+        :param context: context of the running task.
         """
         name = type(exception).__name__
         if isinstance(exception, AirflowFailException):
             # Airflow does not ask about these.
             return RetryDecision.fail(f"{name}: another attempt cannot mend it")
         if isinstance(exception, QianfanQuotaError):
-            growth = 2.0 ** min(max(try_number, 1) - 1, 30)
+            # A clear begins anew, but Airflow goes on counting.
+            retries = max_tries if context is None else context["task"].retries or 0
+            attempt = try_number - max(max_tries - retries, 0)
+            growth = 2.0 ** min(max(attempt, 1) - 1, 30)
             seconds = max(self.quota_delay.total_seconds() * growth, _asked(exception) or 0.0)
             return self._retry(seconds, f"{name}: a quota is full")
         if isinstance(exception, QianfanAPIError) and (asked := _asked(exception)) is not None:

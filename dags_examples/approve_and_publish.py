@@ -16,6 +16,7 @@ from typing import Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param, task
 
+from airflow_qianfan.exceptions import QianfanNotFoundError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.operators.finetuning import QianfanFineTuningOperator
 from airflow_qianfan.operators.metrics_gate import QianfanMetricsGate
@@ -93,11 +94,17 @@ with DAG(
         published: dict[str, Any] = {}
         title = "published last (none)"
         for model_id in hook.call(DescribeModelSet(model_set_id=model_set_id)).model_ids:
-            source = hook.call(DescribeModel(model_id=model_id)).source_info
-            if isinstance(source, dict) and source.get("taskId"):
+            try:
+                version = hook.call(DescribeModel(model_id=model_id))
+                source = version.source_info
+                if version.status != "Ready" or not (isinstance(source, dict) and source.get("taskId")):
+                    continue
                 published = hook.call(DescribeFineTuningTask(task_id=source["taskId"])).metric_values
-                title = f"published last ({model_id})"
-                break
+            except QianfanNotFoundError:
+                # The version or its training was deleted.
+                continue
+            title = f"published last ({model_id})"
+            break
         lines = [f"| metric | this training | {title} | difference |", "|---|---|---|---|"]
         for name in sorted({*metrics, *published}):
             new, old = metrics.get(name), published.get(name)

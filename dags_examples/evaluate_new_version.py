@@ -33,11 +33,13 @@ with DAG(
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
 ) as dag:
     # [START howto_new_versions]
-    @task
+    @task.short_circuit
     def versions(params=None, triggering_asset_events=None):
-        """Return what is to be evaluated: several versions may have come at once."""
+        """Return what is to be evaluated, if anything is: several versions may have come at once."""
         published = [version["model_id"] for version in new_versions(triggering_asset_events)]
-        models = [{"modelId": model_id} for model_id in published or [params["model_id"]]]
+        models = [{"modelId": model_id} for model_id in published or [params["model_id"]] if model_id]
+        if not models:
+            return None
         return {"evalModelConfig": {"versionId": params["dataset_version_id"], "evalModelConfigList": models}}
 
     # [END howto_new_versions]

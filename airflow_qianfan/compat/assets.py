@@ -7,11 +7,32 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+
 
 def _off_the_loop(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
     from asgiref.sync import sync_to_async
 
     return sync_to_async(function)
+
+
+def _ask(request: Any, *, missing: ErrorType | None = None) -> Any:
+    """Return Airflow's answer; None where it says that something is missing.
+
+    :raises AirflowRuntimeError: it answers with another error.
+    """
+    from airflow.sdk.execution_time.comms import ErrorResponse
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    try:
+        answer = SUPERVISOR_COMMS.send(request)
+        if isinstance(answer, ErrorResponse):
+            raise AirflowRuntimeError(answer)
+    except AirflowRuntimeError as error:
+        if missing is None or error.error.error is not missing:
+            raise
+        return None
+    return answer
 
 
 class Memory(Protocol):
@@ -39,21 +60,25 @@ class _Variables:
     def __init__(self, uri: str) -> None:
         self._prefix = f"qianfan_asset_{hashlib.sha256(uri.encode()).hexdigest()[:16]}_"
 
-    def get(self, key: str, default: Any = None) -> Any:
-        from airflow.sdk import Variable
+    # Not with ``Variable``: to that, one that cannot be read does not exist, and one that cannot be written
+    # is a line in the log.
 
-        found = Variable.get(self._prefix + key, default=None)
-        return default if found is None else json.loads(found)
+    def get(self, key: str, default: Any = None) -> Any:
+        from airflow.sdk.execution_time.comms import GetVariable
+
+        found = _ask(GetVariable(key=self._prefix + key), missing=ErrorType.VARIABLE_NOT_FOUND)
+        return default if found is None or found.value is None else json.loads(found.value)
 
     def set(self, key: str, value: Any) -> None:
-        from airflow.sdk import Variable
+        from airflow.sdk.execution_time.comms import PutVariable
 
-        Variable.set(self._prefix + key, json.dumps(value), description="Kept by airflow-qianfan")
+        text = json.dumps(value)
+        _ask(PutVariable(key=self._prefix + key, value=text, description="Kept by airflow-qianfan"))
 
     def delete(self, key: str) -> None:
-        from airflow.sdk import Variable
+        from airflow.sdk.execution_time.comms import DeleteVariable
 
-        Variable.delete(self._prefix + key)
+        _ask(DeleteVariable(key=self._prefix + key), missing=ErrorType.VARIABLE_NOT_FOUND)
 
     async def aget(self, key: str, default: Any = None) -> Any:
         return await _off_the_loop(self.get)(key, default)
@@ -101,11 +126,12 @@ def asset_events(uri: str) -> list[Any]:
     :param uri: of the asset; where it does not exist, there are none.
     """
     from airflow.sdk.execution_time.comms import AssetEventsResult, GetAssetEventByAsset
-    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
+    found: dict[int, Any] = {}
     # By the URI alone, Airflow finds only what a DAG is scheduled by, or has as an outlet.
     for name in (uri, None):
-        answer = SUPERVISOR_COMMS.send(GetAssetEventByAsset(name=name, uri=uri))
-        if isinstance(answer, AssetEventsResult) and answer.asset_events:
-            return sorted(answer.iter_asset_event_results(), key=lambda event: event.timestamp)
-    return []
+        answer = _ask(GetAssetEventByAsset(name=name, uri=uri), missing=ErrorType.ASSET_NOT_FOUND)
+        if isinstance(answer, AssetEventsResult):
+            found |= {event.id: event for event in answer.asset_events}
+    events = AssetEventsResult(asset_events=list(found.values())).iter_asset_event_results()
+    return sorted(events, key=lambda event: event.timestamp)

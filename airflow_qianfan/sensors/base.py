@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -215,13 +215,16 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
             return
         ti: Any = context["ti"]
         whose = [ti.try_number, state.target.object_id]
-        kept = store.get(PROGRESS_KEY)
-        if isinstance(kept, dict) and kept.get("whose") == whose:
-            state.progress.restore(kept)
+        # Whatever the store answers, only the log gets longer.
+        with suppress(Exception):
+            kept = store.get(PROGRESS_KEY)
+            if isinstance(kept, dict) and kept.get("whose") == whose:
+                state.progress.restore(kept)
         before = state.progress.memory
         yield
         if state.progress.memory != before:
-            store.set(PROGRESS_KEY, {"whose": whose, **state.progress.memory})
+            with suppress(Exception):
+                store.set(PROGRESS_KEY, {"whose": whose, **state.progress.memory})
 
     def _started(self, context: Context) -> float:
         if not self.reschedule:

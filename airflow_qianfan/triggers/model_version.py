@@ -90,14 +90,15 @@ class QianfanModelVersionTrigger(BaseEventTrigger):
                         # One by one: Airflow may start no run for an event that comes while it starts one.
                         await self._settle(lease, sent)
                     failures = 0
-                except (AirflowException, AirflowRuntimeError) as error:
+                except Exception as error:
                     # Nobody waits who could be told, and the next version must not be missed.
                     failures += 1
+                    is_known = isinstance(error, (AirflowException, AirflowRuntimeError))
                     self.logger().error(
                         "Model set %s cannot be watched (%d in a row); new versions are told later: %s",
                         self.model_set_id,
                         failures,
-                        error,
+                        error if is_known else type(error).__name__,
                     )
                 longest = max(MAX_BACKOFF, interval)
                 wanted = max(interval, lease.affordable_pause) * 2.0 ** min(max(failures - 1, 0), 30)
@@ -145,10 +146,12 @@ class QianfanModelVersionTrigger(BaseEventTrigger):
             is_repeated = model_id in seen.telling
             if await self._may_tell(memory, seen, model_id):
                 yield version, is_repeated
+        # What was told meanwhile is there.
+        seen = await Seen.read(memory) or seen
         if seen.forget_gone(found.model_ids):
             await seen.write(memory)
         if failure is not None:
-            raise failure
+            self.logger().error("A version of model set %s cannot be read: %s", self.model_set_id, failure)
 
     async def _may_tell(self, memory: Memory, seen: Seen, model_id: str) -> bool:
         """Return whether no operator tells of a version; see :mod:`airflow_qianfan.triggers.base.watch`."""

@@ -166,6 +166,8 @@ SAME_IN_EVERY_VERSION = {
     "airflow.sdk.Asset",
     "airflow.sdk.AssetAlias",
     "airflow.sdk.AssetWatcher",
+    "airflow.sdk.definitions.asset.AssetUriRef",
+    "airflow.sdk.exceptions.ErrorType",
     "airflow.sdk.BaseHook",
     "airflow.sdk.BaseOperator",
     "airflow.sdk.BaseOperatorLink",

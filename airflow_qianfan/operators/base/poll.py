@@ -179,8 +179,9 @@ class QianfanPollingOperator(QianfanRequestOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
             self.restore_ids(context, {})
+            error = self.timed_out(context)
             recall_page(self, context)
-            raise self.timed_out(context) from None
+            raise error from None
         except TaskDeferralError:
             # The trigger broke; what it waited for did not.
             self.restore_ids(context, {})

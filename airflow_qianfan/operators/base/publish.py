@@ -8,7 +8,6 @@ from airflow_qianfan.arguments import option
 from airflow_qianfan.asset_uris import COLLECTIONS, alias_name, asset_uri
 from airflow_qianfan.exceptions import QianfanError
 from airflow_qianfan.operators.base.poll import QianfanPollingOperator
-from airflow_qianfan.report import report_errors
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -44,8 +43,7 @@ class QianfanPublishingOperator(QianfanPollingOperator):
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Take over from the trigger; see :meth:`QianfanPollingOperator.execute_complete`."""
         result = super().execute_complete(context, event)
-        with report_errors(self.log, self.qianfan_conn_id):
-            return self._emit(context, result)
+        return self._emit(context, result)
 
     def published(self, result: dict[str, Any]) -> dict[str, Any]:
         """Return what the event tells, with both ids that :class:`airflow_qianfan.asset_uris.Collection`
@@ -74,14 +72,27 @@ class QianfanPublishingOperator(QianfanPollingOperator):
 
     def _emit(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
         outlet_events: Any = context.get("outlet_events")
-        if not self.emit_asset or outlet_events is None:
-            return result
+        if self.emit_asset and outlet_events is not None:
+            try:
+                self._tell(context, result)
+            except Exception as error:
+                # What was published is there and paid for; another attempt might publish again.
+                why = error.what_happened() if isinstance(error, QianfanError) else type(error).__name__
+                self.log.error(
+                    "No asset event, so DAGs that are scheduled by the asset do not start by themselves. "
+                    "What was published is not affected. The reason: %s",
+                    why,
+                )
+                self.log.debug("No asset event.", exc_info=not isinstance(error, QianfanError))
+        return result
+
+    def _tell(self, context: Context, result: dict[str, Any]) -> None:
         collection = COLLECTIONS[self.asset_collection]
         extra = self.published(result)
         object_id, version_id = extra.get(collection.id_name), extra.get(collection.version_name)
         if not object_id or not version_id:
             self.log.info("No asset event: this task has made no version yet.")
-            return result
+            return
         uri = asset_uri(self.asset_collection, object_id, self.hook.client.endpoint)
         from airflow_qianfan.operators.base.asset_event import emit_once
 
@@ -95,4 +106,3 @@ class QianfanPublishingOperator(QianfanPollingOperator):
             is_watched=collection.is_watched,
             only_latest=collection.is_replaced,
         )
-        return result

@@ -42,8 +42,10 @@ class _CompressionArguments(QianfanPublishingOperator, QianfanWaitingOperator):
         if not (model_id := result.get("model_id")):
             return {}
         from airflow_qianfan.api.actions import load
+        from airflow_qianfan.operators.base.lookup import read_settled
 
-        version = self.hook.call(load("model.DescribeModel")(model_id=model_id))
+        request = load("model.DescribeModel")(model_id=model_id)
+        version = read_settled(lambda: self.hook.call(request), f"model version {model_id}", self.log)
         return {
             "model_set_id": version.model_set_id,
             "model_id": model_id,

@@ -137,6 +137,22 @@ def test_a_retry_tells_once(emulator, service, run_dag, events):
     assert [extra["model_id"] for _, extra in events()] == [one["modelId"] for one in emulator.models]
 
 
+def test_a_version_is_published_although_its_event_cannot_be_made(
+    emulator, service, run_task, events, monkeypatch, capfd
+):
+    """What is paid for must not be published again because of an event."""
+
+    def refuse(*_: object) -> None:
+        raise OSError("no answer")
+
+    monkeypatch.setattr("airflow_qianfan.operators.base.asset_event.asset_events", refuse)
+    arguments = {"model_set_id": service.model_set(), "import_meta": FILES, **QUICK}
+    run = run_task(QianfanCreateCustomModelOperator, **arguments)
+    assert run.state == "success"
+    assert events() == []
+    assert "No asset event" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize("name", [None, "my models"])
 def test_an_outlet_of_the_user_gets_the_only_event(emulator, service, run_task, events, name):
     model_set_id = service.model_set()
