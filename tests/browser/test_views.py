@@ -66,7 +66,7 @@ def test_the_walk_from_a_new_connection_to_two_trainings_that_are_compared(airfl
     viewer.page.goto(f"{viewer.url}/dags/{DAG_ID}/runs/{run_id}/tasks/train")
     expect(viewer.page.get_by_text("Best checkpoint: step")).to_be_visible()
     expect(viewer.page.get_by_text("█").first).to_be_visible()
-    expect(viewer.page.get_by_text("Training loss")).not_to_be_visible()
+    expect(viewer.page.get_by_text(re.compile("Step +Perplexity"))).not_to_be_visible()
     viewer.picture("log")
 
     # The links of a task, on its own page in Airflow.

@@ -51,7 +51,7 @@ def test_train_and_publish(
 def percentages(airflow: LocalAirflow, run_id: str) -> list[int]:
     """How much of the training was done, as the log of the task that waits for it says."""
     entries = airflow.api.log(DAG_ID, run_id, "wait_for_training")
-    found = [re.search(r"(\d+)% done", str(entry["event"])) for entry in entries]
+    found = [re.search(r"[█░] (\d+)%", str(entry["event"])) for entry in entries]
     return [int(one[1]) for one in found if one is not None]
 
 
