@@ -74,8 +74,15 @@ def asset_uri(collection: str, object_id: str, endpoint: str = DEFAULT_ENDPOINT)
     :param endpoint: the endpoint (host) of the connection.
     :raises ValueError: one of them cannot stand in such a URI.
     """
-    host = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}").netloc
-    return normalize_uri(urlsplit(f"{SCHEME}://{host}/{collection}/{object_id}")).geturl()
+    return normalize_uri(urlsplit(f"{endpoint_uri(endpoint)}/{collection}/{object_id}")).geturl()
+
+
+def endpoint_uri(endpoint: str) -> str:
+    """Return what the URIs of all that is kept at an endpoint begin with.
+
+    :param endpoint: such as ``https://qianfan.baidubce.com``, or the host alone.
+    """
+    return f"{SCHEME}://{_host(urlsplit(endpoint if '://' in endpoint else f'//{endpoint}').netloc)}"
 
 
 def told_by(extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,14 +10,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+
+from airflow_qianfan.asset_uris import endpoint_uri
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors.base import OperatorLineage
 
     from airflow_qianfan.api.objects import RemoteObject
-
-SCHEME = "qianfan"
 
 COLLECTIONS: Mapping[str, str] = {
     "dataset_id": "datasets",
@@ -49,7 +48,6 @@ _FILES = ("files", "input_bos_uri", "versionBosUri", "version_bos_uri")
 """Arguments, and members of objects in arguments, that hold addresses of files to read."""
 
 _ID = re.compile(r"[\w.~-]+", re.ASCII)
-_DEFAULT_PORT = re.compile(r":(443|80)$")
 
 Name = tuple[str, str]
 """Namespace and name of a data set of OpenLineage."""
@@ -68,7 +66,7 @@ def lineage_of(operator: Any) -> OperatorLineage[Any, Any] | None:
     except ImportError:
         return None
     try:
-        namespace = namespace_of(operator.hook.client.endpoint)
+        namespace = endpoint_uri(operator.hook.client.endpoint)
         result = operator.result if isinstance(operator.result, Mapping) else {}
         outputs = list(dict.fromkeys(_outputs(namespace, operator.kind, result)))
         inputs = list(dict.fromkeys(_inputs(namespace, operator)))
@@ -84,14 +82,6 @@ def lineage_of(operator: Any) -> OperatorLineage[Any, Any] | None:
         # Its text is not shown: that of an error we do not know might hold anything, secrets too.
         operator.log.warning("OpenLineage is told nothing of what this task made: %s.", type(error).__name__)
         return None
-
-
-def namespace_of(endpoint: str) -> str:
-    """Return the namespace of what is kept at an endpoint.
-
-    :param endpoint: such as ``https://qianfan.baidubce.com``.
-    """
-    return f"{SCHEME}://{_DEFAULT_PORT.sub('', urlsplit(endpoint).netloc.lower())}"
 
 
 def _outputs(namespace: str, kind: type[RemoteObject], result: Mapping[str, Any]) -> Iterator[Name]:

@@ -96,7 +96,7 @@ def _is_mapped(ti_key: TaskInstanceKey) -> bool:
 
 
 def push_links(operator: Any, context: Context) -> None:
-    """Show the links of a task while it runs; Airflow itself does when it ends or is deferred."""
+    """Show the links of a task that waits on a worker; Airflow itself does when a process of it ends."""
     ti: Any = context.get("ti")
     if ti is None:
         return

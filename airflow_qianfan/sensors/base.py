@@ -201,7 +201,7 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
                 self.hook.reload()
             return False
         self.console_url = state.console_url
-        if not self._shows_links:
+        if not (self._shows_links or self.deferrable or self.reschedule):
             links.push_links(self, context)
             self._shows_links = True
         return False if event is None else PokeReturnValue(True, output_of(event))

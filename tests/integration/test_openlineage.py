@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lineage_run import EVAL_DATA
 
-from airflow_qianfan.lineage import namespace_of
+from airflow_qianfan.asset_uris import endpoint_uri
 
 API_KEY = "bce-v3/ALTAK-sentinel/0123456789"
 
@@ -76,7 +76,7 @@ def told(_database, tmp_path, monkeypatch):
 
 def test_the_way_from_the_files_to_the_service_is_one_chain(emulator, told):
     found = told("chain")
-    namespace = namespace_of(emulator.endpoint)
+    namespace = endpoint_uri(emulator.endpoint)
     (training,), (model,), (service,) = emulator.tasks, emulator.models, emulator.services
     (evaluation,) = emulator.objects("eval_task")
     version = emulator.objects("dataset_version")[-1]
@@ -123,7 +123,7 @@ def test_a_training_that_has_failed_is_told_with_what_it_was_made_from(emulator,
     (training,) = emulator.tasks
     assert found.event("train")["eventType"] == "FAIL"
     assert found.names("train", "inputs") == {
-        (namespace_of(emulator.endpoint), f"dataset-versions/{EVAL_DATA}")
+        (endpoint_uri(emulator.endpoint), f"dataset-versions/{EVAL_DATA}")
     }
     assert found.names("train", "outputs") == set()
     facets = found.facets("train")

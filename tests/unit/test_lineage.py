@@ -13,7 +13,8 @@ from openlineage.client.serde import Serde
 
 from airflow_qianfan.api.actions import batch_inference, dataset, evaluation, finetuning, model, service
 from airflow_qianfan.api.objects import RemoteObject
-from airflow_qianfan.lineage import COLLECTIONS, namespace_of
+from airflow_qianfan.asset_uris import endpoint_uri
+from airflow_qianfan.lineage import COLLECTIONS
 from airflow_qianfan.operators.batch_inference import QianfanBatchInferenceOperator
 from airflow_qianfan.operators.dataset import (
     QianfanCreateExportTaskOperator,
@@ -174,7 +175,7 @@ def test_what_was_made_from_what(operator, arguments, result, inputs, outputs):
     ],
 )
 def test_one_endpoint_has_one_namespace(endpoint, namespace):
-    assert namespace_of(endpoint) == namespace
+    assert endpoint_uri(endpoint) == namespace
 
 
 def facets_of(lineage):

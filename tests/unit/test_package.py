@@ -110,7 +110,7 @@ MAY_KNOW = {
     "api": ("api", "exceptions", "__version__"),
     "hooks": ("hooks", "api", "exceptions", "compat", "get_provider_info", "metrics"),
     "metrics": ("compat", "exceptions"),
-    "lineage": ("api",),
+    "lineage": ("api", "asset_uris"),
     "retry_policy": ("compat", "exceptions"),
     "triggers": ("triggers", "hooks", "api", "exceptions", "compat", "settings", "metrics", "asset_uris"),
     "asset_uris": (),

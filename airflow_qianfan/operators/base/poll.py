@@ -107,7 +107,8 @@ class QianfanPollingOperator(QianfanRequestOperator):
         ti: Any = context["ti"]
         for name, value in ids.items():
             ti.xcom_push(key=name, value=value)
-        push_links(self, context)
+        if not self.deferrable:
+            push_links(self, context)
 
     def make_trigger(self, **kwargs: Any) -> QianfanTrigger:
         """Return the trigger that waits for it."""
