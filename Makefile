@@ -26,8 +26,8 @@ up: $(VENV)/.installed  ## like demo, and leave Airflow and the emulator running
 	@$(BIN)/python -m demo --keep
 
 test: lint types  ## lint, types and the tests, with one run on a real Airflow
-	$(FEWER) $(PYTEST) $(PARALLEL) -m "not slow"
-	$(PYTEST) tests/system -m "not slow"
+	$(FEWER) $(PYTEST) $(PARALLEL) -m "not slow and not thorough"
+	$(PYTEST) tests/system -m "not slow and not thorough"
 
 test-all: lint types  ## test, with the soak test, the crash matrix and more random cases; QIANFAN_FUZZ=3 tries most
 	$(HALF) $(PYTEST) $(PARALLEL)

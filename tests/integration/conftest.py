@@ -28,9 +28,26 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
 TASK = "it"
+MAIN_JOB = {"test_docs.py", "test_sensors.py", "test_train_operator.py", "test_publish_operator.py"}
 HOUR = 3600.0
 DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
 _numbers = itertools.count()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what together takes minutes: tests that run DAGs.
+
+    All cases but the last of each are slow; the last is the deferrable one, where there are several modes.
+    The last is `thorough`, unless it is about the main job.
+    """
+    running = [item for item in items if "run_dag" in getattr(item, "fixturenames", ())]
+    last = set({item.nodeid.partition("[")[0]: item for item in running}.values())
+    for item in running:
+        if item not in last:
+            item.add_marker(pytest.mark.slow)
+        elif item.path.name not in MAIN_JOB:
+            item.add_marker(pytest.mark.thorough)
 
 
 @dataclass

@@ -1,11 +1,10 @@
-"""Runs a DAG in a process in which Airflow loads its OpenLineage provider: ``lineage_run.py DAG``.
+"""Runs two DAGs in a process in which Airflow loads its OpenLineage provider.
 
 Airflow reads the settings of that provider once for each process.
 """
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta
 from typing import Any
 
@@ -95,6 +94,6 @@ def failing() -> DAG:
 
 
 if __name__ == "__main__":
-    dag = {"chain": chain, "failing": failing}[sys.argv[1]]()
-    store_dag(dag, "dags-folder")
-    dag.test()
+    for dag in chain(), failing():
+        store_dag(dag, "dags-folder")
+        dag.test()

@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 TESTS = """
 import os
 import time
@@ -160,6 +162,7 @@ def test_the_emulator_needs_no_conftest(tmp_path):
         assert probe.connect_ex((host, int(port))) != 0
 
 
+@pytest.mark.slow
 def test_dags_run_in_an_airflow_of_their_own(tmp_path):
     assert "4 passed" in run_pytest(tmp_path, DAGS)
 

@@ -12,6 +12,8 @@ from airflow_qianfan.api.actions.dataset import CreateDataset
 from airflow_qianfan.exceptions import QianfanTerminalStateError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3600.0
 
 

@@ -12,6 +12,9 @@ from airflow_qianfan.exceptions import QianfanNotFoundError, QianfanTerminalStat
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.operators.base import smoke
 
+# Each night is a chain of ten tasks.
+pytestmark = pytest.mark.slow
+
 
 class Nights:
     """An account with a service and a data set, and the nights that it goes through."""

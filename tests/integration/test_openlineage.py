@@ -6,22 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from lineage_run import EVAL_DATA
 
 from airflow_qianfan.asset_uris import endpoint_uri
+from airflow_qianfan.emulator import QianfanEmulator
+
+pytestmark = pytest.mark.slow
 
 API_KEY = "bce-v3/ALTAK-sentinel/0123456789"
-
-
-@pytest.fixture
-def emulator(start_emulator, reconnect):
-    emulator = start_emulator(task_seconds=0.4, model_seconds=0.2, strict=True)
-    emulator.add_dataset(EVAL_DATA)
-    reconnect(emulator, api_key=API_KEY)
-    return emulator
 
 
 class Told:
@@ -30,11 +26,13 @@ class Told:
     :param text: the file that it has written.
     """
 
-    def __init__(self, text):
-        self.text = text
+    def __init__(self, text, dag_id):
         events = [json.loads(line) for line in text.splitlines()]
         ended = [event for event in events if event["eventType"] in ("COMPLETE", "FAIL")]
-        self._tasks = {event["job"]["name"].partition(".")[2]: event for event in ended}
+        names = [event["job"]["name"].partition(".") for event in ended]
+        self._tasks = {
+            task: event for (dag, _, task), event in zip(names, ended, strict=True) if dag == dag_id
+        }
 
     def event(self, task_id):
         return self._tasks[task_id]
@@ -51,33 +49,44 @@ class Told:
         }
 
 
-@pytest.fixture
-def told(_database, tmp_path, monkeypatch):
-    """Run a DAG of ``lineage_run.py`` in a process of its own, and return what was written."""
+@dataclass
+class Lineage:
+    """What two DAG runs have told: one to its end, and one whose training fails."""
 
-    def run(dag):
-        file = tmp_path / "events.jsonl"
+    emulator: QianfanEmulator
+    chain: Told
+    failing: Told
+    text: str
+
+
+@pytest.fixture(scope="module")
+def lineage(_database, tmp_path_factory):
+    """Run the DAGs of ``lineage_run.py`` in a process of its own."""
+    file = tmp_path_factory.mktemp("lineage") / "events.jsonl"
+    script = Path(__file__).with_name("lineage_run.py")
+    with QianfanEmulator(task_seconds=0.4, model_seconds=0.2, strict=True) as emulator:
+        emulator.add_dataset(EVAL_DATA)
+        connection = json.loads(emulator.connection_json)
+        connection["extra"] = {**connection.get("extra", {}), "api_key": API_KEY}
         transport = {"type": "file", "log_file_path": str(file), "append": True}
         environment = {
             **os.environ,
+            "AIRFLOW_CONN_QIANFAN_DEFAULT": json.dumps(connection),
             "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
             "AIRFLOW__QIANFAN__POLL_INTERVAL": "0.1",
         }
-        script = Path(__file__).with_name("lineage_run.py")
-        done = subprocess.run(
-            [sys.executable, str(script), dag], env=environment, capture_output=True, text=True, timeout=280
-        )
+        command = [sys.executable, str(script)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
         assert done.returncode == 0, done.stdout + done.stderr
         assert file.exists(), done.stdout + done.stderr
-        return Told(file.read_text())
+        told = file.read_text()
+        yield Lineage(emulator, Told(told, "lineage_chain"), Told(told, "lineage_failing"), told)
 
-    return run
 
-
-def test_the_way_from_the_files_to_the_service_is_one_chain(emulator, told):
-    found = told("chain")
+def test_the_way_from_the_files_to_the_service_is_one_chain(lineage):
+    emulator, found = lineage.emulator, lineage.chain
     namespace = endpoint_uri(emulator.endpoint)
-    (training,), (model,), (service,) = emulator.tasks, emulator.models, emulator.services
+    (training, _), (model,), (service,) = emulator.tasks, emulator.models, emulator.services
     (evaluation,) = emulator.objects("eval_task")
     version = emulator.objects("dataset_version")[-1]
     files = {("bos://my-bucket", "faq/today.jsonl")}
@@ -112,15 +121,17 @@ def test_the_way_from_the_files_to_the_service_is_one_chain(emulator, told):
     assert found.facets("publish")["qianfan_baseModel"] == {"model": model["model"]}
     assert set(found.facets("evaluate")["qianfan_metrics"]["values"]) == {model["modelId"]}
 
-    connection = json.loads(emulator.connection_json)
+
+def test_no_secret_is_told(lineage):
+    connection = json.loads(lineage.emulator.connection_json)
     assert connection["login"]
     for secret in (connection["password"], API_KEY, "sentinel"):
-        assert secret not in found.text
+        assert secret not in lineage.text
 
 
-def test_a_training_that_has_failed_is_told_with_what_it_was_made_from(emulator, told):
-    found = told("failing")
-    (training,) = emulator.tasks
+def test_a_training_that_has_failed_is_told_with_what_it_was_made_from(lineage):
+    emulator, found = lineage.emulator, lineage.failing
+    training = emulator.tasks[1]
     assert found.event("train")["eventType"] == "FAIL"
     assert found.names("train", "inputs") == {
         (endpoint_uri(emulator.endpoint), f"dataset-versions/{EVAL_DATA}")

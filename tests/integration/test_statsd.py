@@ -194,6 +194,7 @@ def test_use_of_a_model_set_that_exists_arrives(emulator, service, run_task, sta
     assert statsd.count("attached.ModelSet.name") == statsd.count("attached") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_database")
 def test_run_in_a_process_of_its_own_sends_all_that_it_does(start_emulator, listener, tmp_path):
     emulator = start_emulator(task_seconds=0.6)

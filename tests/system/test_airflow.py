@@ -55,6 +55,7 @@ def percentages(airflow: LocalAirflow, run_id: str) -> list[int]:
     return [int(one[1]) for one in found if one is not None]
 
 
+@pytest.mark.thorough
 def test_nightly_retraining(airflow: LocalAirflow, qianfan: LocalQianfan) -> None:
     dag_id = "nightly_retraining"
     with qianfan.client() as client:

@@ -135,6 +135,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory, qianfan: LocalQianfan) 
         yield Deployment(airflow, qianfan, published, watched)
 
 
+@pytest.mark.slow
 def test_each_version_starts_its_dag_once_whoever_published_it_and_whatever_crashes(
     deployment: Deployment,
 ) -> None:
