@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 
 PYTEST := $(BIN)/python -m pytest
 # The tests on a real Airflow run alone: it needs both cores.
-# Twice as many as cores: many tests wait.
-PARALLEL := -n 4 --dist worksteal --ignore tests/system --ignore tests/browser
+# More than cores, since many tests wait.
+PARALLEL := -n 3 --dist worksteal --ignore tests/system --ignore tests/browser
+QUICK := not slow and not thorough
 # A tenth of the random cases, and in test-all a half: QIANFAN_FUZZ=1 tries all.
 FEWER := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.1)
 HALF := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.5)
@@ -26,16 +27,17 @@ up: $(VENV)/.installed  ## like demo, and leave Airflow and the emulator running
 	@$(BIN)/python -m demo --keep
 
 test: lint types  ## lint, types and the tests, with one run on a real Airflow
-	$(FEWER) $(PYTEST) $(PARALLEL) -m "not slow and not thorough"
-	$(PYTEST) tests/system -m "not slow and not thorough"
+	$(FEWER) $(PYTEST) $(PARALLEL) -m "$(QUICK)"
+	$(PYTEST) tests/system -m "$(QUICK)"
 
-test-all: lint types  ## test, with the soak test, the crash matrix and more random cases; QIANFAN_FUZZ=3 tries most
+test-all: lint types $(VENV)/.installed-browser  ## all tests, in a browser too, and more random cases; QIANFAN_FUZZ=3 tries most
 	$(HALF) $(PYTEST) $(PARALLEL)
 	$(PYTEST) tests/system
+	$(PYTEST) tests/browser
 
 test-short: $(VENV)/.installed  ## the tests on the chosen Airflow, with a few rows of the crash matrix
-	$(FEWER) $(PYTEST) $(PARALLEL) -m "not slow"
-	$(PYTEST) tests/system -m "short or not slow"
+	$(FEWER) $(PYTEST) $(PARALLEL) -m "$(QUICK)"
+	$(PYTEST) tests/system -m "short or $(QUICK)"
 
 test-versions:  ## test-short on each supported version of Airflow
 	$(MAKE) test-short AIRFLOW=3.1
@@ -82,7 +84,7 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true
 	@# uv is many times faster; where it cannot reach the packages, as with a certificate of one's own, pip may.
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) --editable '.[dev]' \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraints $(CONSTRAINTS) --editable '.[dev]' \
 		|| $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import calls, import_time, planning, signing, waiting
+from benchmarks import calls, import_time, planning, signing, views, waiting
 from benchmarks.report import Section, goals_table, machine, versions
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -19,6 +19,7 @@ ALL: dict[str, Callable[[], Section]] = {
     "import_time": import_time.run,
     "calls": calls.run,
     "waiting": waiting.run,
+    "views": views.run,
 }
 SHORT: dict[str, Callable[[], Section]] = {
     "signing": lambda: signing.run(1),
@@ -26,6 +27,7 @@ SHORT: dict[str, Callable[[], Section]] = {
     "import_time": lambda: import_time.run(1),
     "calls": lambda: calls.run(1),
     "waiting": lambda: waiting.run(20, 100, 500, 5.0),
+    "views": lambda: views.run(50, 1),
 }
 
 

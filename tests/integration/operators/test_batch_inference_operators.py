@@ -150,17 +150,46 @@ def place_for_one(start_emulator, **more):
     return start_emulator(assumptions=Assumptions(batch_inference_limit=1), **more)
 
 
+def refusals(emulator):
+    return [call for call in emulator.journal if call["code"] == "TaskRunningNumberExceedLimit"]
+
+
+@pytest.fixture
+def meanwhile():
+    """Do something in another thread as soon as a condition holds, then the next."""
+    ended, threads = threading.Event(), []
+
+    def start(*steps):
+        def follow():
+            for holds, act in steps:
+                while not holds():
+                    if ended.wait(0.02):
+                        return
+                act()
+
+        threads.append(threading.Thread(target=follow))
+        threads[-1].start()
+
+    yield start
+    ended.set()
+    for thread in threads:
+        thread.join()
+
+
 @MODES
-def test_a_full_quota_is_waited_for(start_emulator, run_task, deferrable, capfd):
-    emulator = place_for_one(start_emulator, task_seconds=1.5)
+def test_a_full_quota_is_waited_for(start_emulator, run_task, meanwhile, deferrable, capfd):
+    emulator = place_for_one(start_emulator)
     theirs = create()
+    meanwhile(
+        (lambda: refusals(emulator), lambda: emulator.advance(HOUR)),
+        (lambda: len(tasks_of(emulator)) == 2, lambda: emulator.advance(HOUR)),
+    )
     run = run_task(QianfanBatchInferenceOperator, **BATCH, **SOON, deferrable=deferrable, **RETRIES)
     assert run.state == "success"
     ours = run.value["batch_inference_task_id"]
     assert [task["taskId"] for task in tasks_of(emulator)] == [theirs, ours]
     assert run.tries == {"it": 1}
-    refused = [call for call in emulator.journal if call["code"] == "TaskRunningNumberExceedLimit"]
-    assert refused
+    assert refusals(emulator)
     # Nothing is looked for after a Create that was certainly refused.
     assert actions_of(emulator).count("DescribeBatchInferenceTasks") == 0
     log = capfd.readouterr().out
@@ -214,11 +243,12 @@ def test_pauses_grow_while_the_quota_stays_full(start_emulator, run_task, monkey
     assert [round(seconds) for seconds in slept] == [10, 15, 22, 34, 40, 40]
 
 
-def test_a_lost_answer_while_the_quota_is_full_is_looked_for(start_emulator, run_task):
+def test_a_lost_answer_while_the_quota_is_full_is_looked_for(start_emulator, run_task, meanwhile):
     emulator = place_for_one(start_emulator)
     theirs = create()
     emulator.fail_next("CreateBatchInferenceTask", kind="server_error")
-    threading.Timer(3, lambda: QianfanHook().call(StopBatchInferenceTask(task_id=theirs))).start()
+    stop = StopBatchInferenceTask(task_id=theirs)
+    meanwhile((lambda: refusals(emulator), lambda: QianfanHook().call(stop)))
     run = run_task(QianfanBatchInferenceOperator, **BATCH, **SOON, wait_for_completion=False)
     assert run.state == "success"
     assert len(tasks_of(emulator)) == 2

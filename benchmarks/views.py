@@ -1,0 +1,137 @@
+"""How fast the views are with 1,000 trainings, on a real Airflow whose triggerer waits for some of them.
+
+Each answer is compared with the service's own list, read with the same client a moment before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from airflow_qianfan.api.actions.finetuning import (
+    CreateFineTuningJob,
+    CreateFineTuningTask,
+    DescribeFineTuningJobs,
+)
+from airflow_qianfan.api.client import QianfanClient
+from airflow_qianfan.plugins.reader import SECONDS
+from benchmarks.report import Goal, Section, table
+from local_stack.airflow import USER, LocalAirflow
+from local_stack.qianfan import CONNECTION_ID, LocalQianfan
+from local_stack.waiting import wait_for
+
+DAG_ID, WAITING = "many_waiting", 10
+HOUR = 3600.0
+DETAILS = 25
+"""How many trainings the page asks for at once, when they are scrolled into sight."""
+#: A line of Airflow's log for each request.
+_REQUEST = re.compile(r"request finished .*duration_us=(\d+) .*path=(\S+)")
+#: What a triggerer whose loop was held up writes.
+_BLOCKED = re.compile(r"thread was blocked for [\d.]+ seconds")
+
+
+def run(trainings: int = 1000, rounds: int = 10) -> Section:
+    """Measure.
+
+    :param trainings: how many the account holds, each of a job of its own.
+    :param rounds: how often each answer is asked for.
+    """
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as running:
+        folder = Path(name)
+        qianfan = running.enter_context(LocalQianfan(folder / "emulator", task_seconds=HOUR))
+        client = running.enter_context(qianfan.client())
+        task_ids = [_train(client, number) for number in range(trainings)]
+        env = qianfan.connection_variable() | {"AIRFLOW__QIANFAN__POLL_INTERVAL": "1"}
+        dags = Path(__file__).with_name("dags")
+        airflow = running.enter_context(LocalAirflow(folder / "airflow", dags_folder=dags, env=env))
+        airflow.wait_ready(DAG_ID)
+        airflow.api.add_connection(CONNECTION_ID, qianfan.connection)
+        airflow.api.unpause(DAG_ID)
+        run_id = airflow.api.trigger(DAG_ID, {"fine_tuning_task_ids": task_ids[:WAITING]})
+        wait_for(lambda: _deferred(airflow, run_id) == WAITING, what=f"{WAITING} sensors wait")
+        rows, first = _ask(airflow, client, rounds)
+        log = airflow.log_path.read_text(encoding="utf-8", errors="replace")
+    slowest = max(int(took) for took, path in _REQUEST.findall(log) if path.startswith("/qianfan/")) / 1e6
+    blocked = len(_BLOCKED.findall(log))
+    goals = [
+        Goal(f"first rows of {trainings:,} trainings below 1 s", f"{first * 1e3:.0f} ms", first < 1),
+        Goal(
+            "no request of the views above 1 s in the API server's log",
+            f"slowest {slowest * 1e3:.0f} ms",
+            slowest < 1,
+        ),
+        Goal("the triggerer never tells that its loop was held up", f"{blocked} times", blocked == 0),
+    ]
+    columns = (f"{trainings:,} trainings", "first, ms", "median, ms", "× the service's own list")
+    notes = (
+        "A list is kept for some seconds, for all viewers; each round waits until it is read again. "
+        f"Meanwhile the triggerer polls {WAITING} trainings each second."
+    )
+    return Section("Views", goals, [table(columns, rows), notes])
+
+
+def _train(client: QianfanClient, number: int) -> str:
+    job = client.call(
+        CreateFineTuningJob(name=f"training_{number}", model="ERNIE-Speed-8K", train_mode="SFT")
+    )
+    data = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
+    request = CreateFineTuningTask(
+        job_id=job.job_id, hyper_parameter_config={"epoch": 1}, dataset_config=data
+    )
+    return client.call(request).task_id
+
+
+def _deferred(airflow: LocalAirflow, run_id: str) -> int:
+    path = f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
+    return int(airflow.api.call("GET", path, params={"state": "deferred"})["total_entries"])
+
+
+def _ask(airflow: LocalAirflow, client: QianfanClient, rounds: int) -> tuple[list[list[str]], float]:
+    """Ask for each part of the page; return the rows of the table, and how long the first list took."""
+    login = {"username": USER, "password": airflow.password}
+    with httpx.Client(base_url=airflow.url, timeout=60, trust_env=False) as web:
+        token = web.post("/auth/token", json=login).raise_for_status().json()["access_token"]
+        web.headers["Authorization"] = f"Bearer {token}"
+        base = f"/qianfan/api/connections/{CONNECTION_ID}"
+
+        def get(path: str, **params: object) -> httpx.Response:
+            return web.get(f"{base}/{path}", params=params).raise_for_status()  # type: ignore[arg-type]
+
+        def read_all() -> None:
+            after: str | None = None
+            while True:
+                answer = get("trainings", **({"marker": after} if after else {})).json()
+                if not (after := answer["next"]):
+                    return
+
+        groups = [row["group"] for row in get("trainings").json()["rows"][:DETAILS]]
+        asked: dict[str, Callable[[], object]] = {
+            "first rows": lambda: get("trainings"),
+            f"states of {DETAILS}": lambda: get("trainings/details", group=groups),
+            "all rows": read_all,
+        }
+        rows, first = [], 0.0
+        for name, ask in asked.items():
+            took, ratios = [], []
+            for _ in range(rounds):
+                time.sleep(SECONDS)  # until it is read again
+                own = _seconds(lambda: client.call(DescribeFineTuningJobs()))
+                took.append(_seconds(ask))
+                ratios.append(took[-1] / own)
+            first = first or max(took)
+            figures = [took[0] * 1e3, statistics.median(took) * 1e3]
+            rows.append([name, *(f"{figure:.0f}" for figure in figures), f"{statistics.median(ratios):.1f}"])
+    return rows, first
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
