@@ -7,7 +7,7 @@ import re
 
 import httpx
 import pytest
-from airflow.sdk import Connection
+from airflow.models import Connection
 from versions import needs
 from wire import SECRET_KEY, SECRETS, SESSION_TOKEN, ok, refusal, reply
 
@@ -134,6 +134,6 @@ def test_test_waits_no_longer_than_a_person_does(timeout, used, connection, wire
 
 def test_airflow_itself_finds_the_hook_and_tests_the_connection(connection, wire):
     wire.script(ok({"jobList": []}))
-    found = Connection.get("qianfan_default")
+    found = Connection.get_connection_from_secrets("qianfan_default")
     assert type(found.get_hook()) is QianfanHook
     assert found.test_connection() == (True, "Qianfan accepts the credentials.")
