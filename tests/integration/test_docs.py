@@ -57,6 +57,7 @@ def test_the_code_of_the_readme_runs(block, qianfan_emulator):
     exec(block, {})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("block", **numbered(TESTS))
 def test_the_tests_of_the_readme_pass(block, tmp_path):
     (tmp_path / "test_mine.py").write_text(block)
