@@ -166,7 +166,7 @@ class ServiceUpdate:
         self._write("updating")
         if found.model_id == wanted.model_id:
             self._log.info("%s serves %s already.", capitalised(found.label), wanted.model_id)
-        elif found.is_updating:
+        elif found.is_updating and self._has_begun(wanted.model_id):
             self._log.info("An update of %s by an earlier attempt goes on.", found.label)
         else:
             self._order(wanted.model_set_id, wanted.model_id)
@@ -285,8 +285,13 @@ class ServiceUpdate:
                 return
 
     def _has_begun(self, model_id: str) -> bool:
-        """Return whether the service shows the version or an update, as soon as it does."""
+        """Return whether the service shows the version or an update, as soon as it does.
+
+        Which words it has for an update is not documented. An unknown one counts only if the next read, too,
+        shows an update.
+        """
         failure: QianfanError | None = None
+        was_updating = False
         for share in LOOKUPS:
             time.sleep(share * setting("settle_seconds"))
             try:
@@ -296,8 +301,11 @@ class ServiceUpdate:
                     raise
                 failure = error
                 continue
-            if found.model_id == model_id or found.is_updating:
+            if found.model_id == model_id or (found.is_updating and was_updating):
                 return True
+            was_updating = found.is_updating
+        if was_updating:
+            return True
         if failure is not None:
             raise QianfanError(f"cannot tell whether {self._target.label} is being updated: {failure}") from (
                 failure

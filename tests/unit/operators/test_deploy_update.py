@@ -105,6 +105,22 @@ def test_nothing_is_ordered_again_where_nobody_can_tell(existing):
     assert existing.orders() == [existing.new["model_id"]]
 
 
+def test_one_unknown_word_after_a_lost_order_is_not_taken_for_the_update(existing):
+    existing.emulator.fail_next("ModifyService", kind="server_error")
+    existing.work.store.on_set = lambda: existing.emulator.fail_next("DescribeService", kind="unknown_status")
+    assert existing.run()["model_id"] == existing.new["model_id"]
+    assert (existing.orders(), existing.sent()) == ([existing.new["model_id"]], 2)
+
+
+def test_one_unknown_word_is_not_taken_for_the_update_of_an_earlier_attempt(existing):
+    existing.emulator.fail_next("ModifyService", kind="server_error", count=3)
+    with pytest.raises(QianfanError):
+        existing.run()
+    existing.emulator.fail_next("DescribeService", kind="unknown_status")
+    assert existing.run(2)["model_id"] == existing.new["model_id"]
+    assert existing.orders() == [existing.new["model_id"]]
+
+
 def test_reads_that_lag_behind_do_not_hide_an_update(existing):
     existing.work.store.on_set = lambda: existing.emulator.fail_next(
         "DescribeService", kind="stale", seconds=10.0, count=3
