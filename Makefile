@@ -1,6 +1,7 @@
 # `make demo` and `make test` need only Python 3.11 or newer with pip; all else is installed into .venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-# demo, up and test-short run on another version of Airflow with AIRFLOW=3.1 or 3.2; all others need the newest.
+# demo, up and test-short run on another version of Airflow with AIRFLOW=3.1 or 3.2, or any patch, such as 3.3.0;
+# all others need the newest.
 AIRFLOW ?=
 VENV := .venv$(AIRFLOW:%=-%)
 CONSTRAINTS := .ci/constraints$(AIRFLOW:%=-%).txt
@@ -67,7 +68,7 @@ format: $(VENV)/.installed  ## let ruff format and fix
 docs: $(VENV)/.installed  ## write the table of Actions in the README anew
 	$(BIN)/python docs/actions.py
 
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --extra dev
+COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --extra dev
 
 constraints: .venv/.installed  ## write .ci/constraints*.txt anew
 	$(COMPILE) --upgrade --output-file .ci/constraints.txt pyproject.toml
@@ -75,6 +76,10 @@ constraints: .venv/.installed  ## write .ci/constraints*.txt anew
 	$(COMPILE) --upgrade --resolution lowest-direct \
 		--output-file .ci/constraints-3.1.txt pyproject.toml .ci/pins-3.1.txt
 	$(COMPILE) --upgrade --output-file .ci/constraints-3.2.txt pyproject.toml .ci/pins-3.2.txt
+
+# A patch that no other target needs, with the newest of all else.
+.ci/constraints-%.txt: | .venv/.installed
+	echo 'apache-airflow==$*' | $(COMPILE) --output-file $@ pyproject.toml -
 
 clean:  ## remove all that the other commands made
 	rm -rf .venv .venv-* .airflow-* dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -84,7 +84,7 @@ __all__ = [
     "mask_secret",
     "read_records",
     "skip_tasks",
-    "smaller_guarantee",
+    "smaller_guarantees",
     "stats",
     "store_dag",
     "task_state_store",
@@ -160,15 +160,21 @@ def task_state_store(context: Context) -> Any:
     return context.get("task_state_store")
 
 
-def smaller_guarantee(context: Context) -> str | None:
-    """Return what a user has to know where this Airflow gives less than 3.3 does; None where it does not."""
+def smaller_guarantees(context: Context) -> tuple[str, ...]:
+    """Return the log lines that tell where this Airflow gives less than 3.3; none where it does not."""
     if REMEMBERS or task_state_store(context) is not None:
-        return None
+        return ()
     return (
-        f"Airflow {__version__} keeps nothing between the attempts of a task; 3.3 does. What this task "
-        "creates is found again by its name and its mark. Before you clear it, stop what still goes on: a "
-        "clear creates anew. Deployments that share a Qianfan account need different values of [qianfan] "
-        "deployment."
+        # Airflow's UI shows the first, and folds the others.
+        f"::group::Airflow {__version__} keeps nothing between the attempts of a task, 3.3 does: before you "
+        "clear this task, stop at Qianfan what still goes on, since a clear creates anew",
+        "What this task creates is found again by its name and its mark. Less than with 3.3 is guaranteed:",
+        "- Deployments that share a Qianfan account need different values of [qianfan] deployment.",
+        "- A DAG run that is deleted and run again under its id may attach to what the first one made.",
+        "- An attempt that Airflow has given up, as on a worker that was paused, may create once more.",
+        "- After a crash, a training in a job that others use too may need a person to tell whose it is.",
+        "- After a crash, the version that a service had before it was changed is not known.",
+        "::endgroup::",
     )
 
 

@@ -11,10 +11,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psutil
+import pytest
 
 from local_stack.airflow import LocalAirflow
 from local_stack.airflow_api import FINISHED
@@ -282,6 +283,16 @@ class Ground:
             )
         self.table += outcomes.values()
         return outcomes
+
+
+_Row = TypeVar("_Row")
+
+
+def selected(rows: Sequence[_Row], request: pytest.FixtureRequest) -> list[_Row]:
+    """The rows whose tests are selected, or all."""
+    params = [getattr(item, "callspec", None) for item in request.session.items]
+    chosen = {str(value) for one in params if one is not None for value in one.params.values()}
+    return [row for row in rows if str(row) in chosen] or list(rows)
 
 
 def settings(fast: LocalQianfan, slow: LocalQianfan, pods: Path) -> dict[str, str]:

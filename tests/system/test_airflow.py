@@ -14,6 +14,7 @@ from ground import HOUR
 from night import DEPLOYMENT, NIGHT, prepare
 
 from airflow_qianfan.api.actions.service import DescribeService
+from airflow_qianfan.compat import REMEMBERS
 from demo.__main__ import DAG_ID
 from local_stack.airflow import COMPONENTS, USER, LocalAirflow
 from local_stack.guard import is_alive
@@ -43,6 +44,9 @@ def test_train_and_publish(
 
     published = airflow.api.xcom(DAG_ID, run_id, "publish_model")
     assert published["model_id"]
+    log = airflow.api.log(DAG_ID, run_id, "create_job")
+    told = ["keeps nothing between the attempts" in str(entry["event"]) for entry in log]
+    assert sum(told) == (0 if REMEMBERS else 1)
 
     assert files_with(qianfan.secret_key, airflow.home) == []
     assert files_with(run_id, airflow.home), "the search finds what is there"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ground import Ground, Row
+from ground import Ground, Row, selected
 
 from airflow_qianfan.api.actions.model import CreateCustomModel, CreateCustomModelSet, DescribeModel
 from local_stack.ledger import begun
@@ -82,9 +82,7 @@ def make_versions(qianfan: LocalQianfan) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def journal(ground: Ground, qianfan: LocalQianfan, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """Run the rows whose tests are selected, or all; return what Qianfan was asked for."""
-    params = [getattr(item, "callspec", None) for item in request.session.items]
-    selected = {str(one.params.get("row")) for one in params if one is not None}
-    rows = [row for row in ROWS if str(row) in selected] or ROWS
+    rows = selected(ROWS, request)
     api = ground.airflow.api
     api.add_connection(CONNECTION, qianfan.connection)
     for dag_id in sorted({row.dag_id for row in rows}):

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from ground import SLOW, Ground, Outcome, Row
+from ground import SLOW, Ground, Outcome, Row, selected
 
 from local_stack import search
 from local_stack.ledger import read_ledger
@@ -156,9 +156,7 @@ SURVIVORS = [*TRIGGERER, *SCHEDULER, *EMULATOR]
 @pytest.fixture(scope="module")
 def outcomes(ground: Ground, request: pytest.FixtureRequest) -> dict[str, Outcome]:
     """Run the rows whose tasks die by themselves: those whose tests are selected, or all."""
-    params = [getattr(item, "callspec", None) for item in request.session.items]
-    selected = {str(one.params.get("row")) for one in params if one is not None}
-    rows = [row for row in FAST if str(row) in selected] or FAST
+    rows = selected(FAST, request)
     cleared = [row for row in CLEARED if row in rows]
     given = ground.fast.connection
     for name, token in ("stored", given["extra"]["session_token"]), ("wrong", WRONG_TOKEN):

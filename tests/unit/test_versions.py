@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from airflow.sdk import Connection
+from structlog.testing import capture_logs
 from wire import ACCESS_KEY, ENDPOINT, SECRET_KEY, SESSION_TOKEN
 
 from airflow_qianfan import compat
 from airflow_qianfan.get_provider_info import get_provider_info
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.operators.base.origin import derived_identity
+from airflow_qianfan.operators.finetuning import QianfanCreateFineTuningJobOperator
 
 
 def context(**ids: Any) -> Any:
@@ -40,14 +42,20 @@ def test_every_attempt_of_a_run_derives_the_same_identity_and_nobody_else_does(m
     assert len(set(found)) == len(found)
 
 
-def test_a_smaller_guarantee_is_told(monkeypatch):
+def test_where_airflow_guarantees_less_the_log_begins_with_it(monkeypatch):
+    monkeypatch.setattr(QianfanCreateFineTuningJobOperator, "run_action", lambda *_: {})
+    task = QianfanCreateFineTuningJobOperator(task_id="t", name="name", model="model", train_mode="SFT")
     monkeypatch.setattr(compat, "REMEMBERS", False)
-    told = compat.smaller_guarantee(context())
-    assert told is not None
-    assert "[qianfan] deployment" in told
-    assert "stop what still goes on" in told
+    with capture_logs() as less:
+        task.execute(context())
+    first, *others = [line["event"] for line in less if line["log_level"] == "info"]
+    assert first.startswith("::group::Airflow ")
+    assert "before you clear this task, stop at Qianfan what still goes on" in first
+    assert any("[qianfan] deployment" in line for line in others)
     monkeypatch.setattr(compat, "REMEMBERS", True)
-    assert compat.smaller_guarantee(context()) is None
+    with capture_logs() as all_of_it:
+        task.execute(context())
+    assert [line for line in all_of_it if line["log_level"] == "info"] == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_qianfan.arguments import option
-from airflow_qianfan.compat import smaller_guarantee
+from airflow_qianfan.compat import smaller_guarantees
 from airflow_qianfan.operators.base.lineage import QianfanLineageOperator
 
 if TYPE_CHECKING:
@@ -62,6 +62,12 @@ class QianfanCreateOperator(QianfanLineageOperator):
         """The kinds of all objects that this operator creates."""
         return (self.kind,)
 
+    def execute(self, context: Context) -> Any:
+        """Create it; say first where Airflow guarantees less than its newest version does."""
+        for line in smaller_guarantees(context) if self.durable else ():
+            self.log.info(line)
+        return super().execute(context)
+
     def run_action(self, context: Context) -> dict[str, Any]:
         """Create it, and return its id.
 
@@ -82,8 +88,6 @@ class QianfanCreateOperator(QianfanLineageOperator):
         """Return what creates an object; see :class:`Submission` for the options."""
         from airflow_qianfan.operators.base.submission import Submission
 
-        if self.durable and self._submission is None and (less := smaller_guarantee(context)):
-            self.log.info(less)
         submission = Submission(
             self.hook,
             context,
