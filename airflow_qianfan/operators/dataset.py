@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_qianfan import links
 from airflow_qianfan.arguments import member, option
 from airflow_qianfan.operators.base.create import QianfanCreateOperator
-from airflow_qianfan.operators.base.dataset import DatasetArguments, ImportArguments, StorageArguments
+from airflow_qianfan.operators.base.dataset import (
+    DatasetArguments,
+    ImportArguments,
+    StorageArguments,
+    version_page,
+)
 from airflow_qianfan.operators.base.lineage import QianfanLineageOperator
 from airflow_qianfan.operators.base.list import QianfanListOperator
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_qianfan.api.objects import RemoteObject
+    from airflow_qianfan.operators.base.submission import Submission
 
 DATASET = "dataset.Dataset"
 VERSION = "dataset.DatasetVersion"
@@ -38,6 +44,7 @@ class QianfanCreateDatasetOperator(DatasetArguments):
 
     action = "dataset.CreateDataset"
     kind_path = DATASET
+    operator_extra_links = links.DATASET
 
     data_format: str = member("``PromptResponse``, ``Role``, ``Text``, ``DPO_PromptChosenRejected`` …")
 
@@ -49,6 +56,7 @@ class QianfanCreateDatasetOperator(DatasetArguments):
         submission = self.submission(context, self.kind, self.build)
         dataset_id = submission.submit()
         version_id = self.first_version(submission, dataset_id)
+        self.console_url = version_page(self.hook, version_id)
         self.deliver(context)
         return {**self.created_output(submission.creation, dataset_id), "dataset_version_id": version_id}
 
@@ -91,11 +99,16 @@ class QianfanCreateDatasetVersionOperator(QianfanCreateOperator):
 
     action = "dataset.CreateDatasetVersion"
     kind_path = VERSION
+    operator_extra_links = links.DATASET
 
     dataset_id: str = member("the data set that gets the version, ``dg-…``.")
     description: str | None = member(
         "description of the version; a mark is added by which it is found again.", default=None
     )
+
+    def created(self, submission: Submission, object_id: str) -> None:
+        """Know the page of the version as soon as there is one."""
+        self.console_url = version_page(self.hook, object_id)
 
 
 class QianfanDescribeDatasetVersionOperator(QianfanRequestOperator):

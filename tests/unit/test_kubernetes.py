@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from airflow.configuration import conf
@@ -22,31 +22,40 @@ PAGE = (ROOT / "docs" / "kubernetes.md").read_text()
 VALUES = "values.yaml"
 SECRET, VAULT = "connection-secret.yaml", "connection-vault.yaml"
 
-QUANTITY = re.compile(r"\d+(\.\d+)?(m|Ki|Mi|Gi)?")
-EXECUTORS = re.compile(r"([A-Z][a-zA-Z0-9]+Executor)(,[A-Z][a-zA-Z0-9]+Executor)*")
-#: The keys that are used, with what the chart's ``values.schema.json`` allows there: a type, or a form of
-#: text. A ``*`` stands for any one key.
-SCHEMA: dict[str, type | tuple[type, ...] | re.Pattern[str]] = {
-    "airflowVersion": str,
-    "images.airflow.repository": str,
-    "images.airflow.tag": str,
-    "executor": EXECUTORS,
-    "config.*.*": (str, int, float, bool),
-    "secret.envName": str,
-    "secret.secretName": str,
-    "secret.secretKey": str,
-    "scheduler.replicas": int,
-    "triggerer.terminationGracePeriodSeconds": int,
-    "triggerer.resources.requests.*": QUANTITY,
-    "triggerer.resources.limits.*": QUANTITY,
-    "triggerer.keda.enabled": bool,
-    "triggerer.keda.minReplicaCount": int,
-    "triggerer.keda.maxReplicaCount": int,
-    "workers.resources.requests.*": QUANTITY,
-    "workers.resources.limits.*": QUANTITY,
-    # From 1.20 on, by the chart's release notes; before, it is ``workers.terminationGracePeriodSeconds``.
-    "workers.kubernetes.terminationGracePeriodSeconds": int,
-}
+
+def closed(**members: Any) -> dict[str, Any]:
+    """An object with these members and no others."""
+    return {"type": "object", "additionalProperties": False, "properties": members}
+
+
+TEXT, NUMBER, SWITCH = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
+#: The chart takes any text; what Kubernetes takes is narrower.
+QUANTITY = {"type": "string", "pattern": r"^\d+(\.\d+)?(m|Ki|Mi|Gi)?$"}
+QUANTITIES = {"type": "object", "additionalProperties": QUANTITY}
+RESOURCES = closed(requests=QUANTITIES, limits=QUANTITIES)
+SECTION = {"type": "object", "additionalProperties": {"type": ["boolean", "integer", "number", "string"]}}
+#: What the chart's ``values.schema.json`` says of the keys that are used. It lets unknown ones pass on the
+#: top level; here none does.
+SCHEMA = closed(
+    airflowVersion=TEXT,
+    images=closed(airflow=closed(repository=TEXT, tag=TEXT)),
+    executor={**TEXT, "pattern": "^[A-Z][a-zA-Z0-9]+Executor(,[A-Z][a-zA-Z0-9]+Executor)*$"},
+    config={"type": "object", "additionalProperties": SECTION},
+    secret={
+        "type": "array",
+        "items": {
+            **closed(envName=TEXT, secretName=TEXT, secretKey=TEXT),
+            "required": ["envName", "secretName"],
+        },
+    },
+    scheduler=closed(replicas=NUMBER),
+    triggerer=closed(
+        terminationGracePeriodSeconds=NUMBER,
+        resources=RESOURCES,
+        keda=closed(enabled=SWITCH, minReplicaCount=NUMBER, maxReplicaCount=NUMBER),
+    ),
+    workers=closed(resources=RESOURCES, terminationGracePeriodSeconds=NUMBER),
+)
 
 
 def read(name: str) -> dict[str, Any]:
@@ -54,35 +63,16 @@ def read(name: str) -> dict[str, Any]:
     return content
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """All values with their paths; the items of a list have that of the list."""
-    if isinstance(value, Mapping):
-        for key, member in value.items():
-            yield from leaves(member, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list):
-        for item in value:
-            yield from leaves(item, path)
-    else:
-        yield path, value
-
-
-def allowed(path: str) -> Any:
-    for pattern, kind in SCHEMA.items():
-        if re.fullmatch(pattern.replace(".", r"\.").replace("*", "[^.]+"), path):
-            return kind
-    return None
-
-
 @pytest.mark.parametrize("name", [VALUES, SECRET, VAULT])
 def test_the_chart_knows_every_value(name):
-    for path, value in leaves(read(name)):
-        kind = allowed(path)
-        assert kind is not None, path
-        if isinstance(kind, re.Pattern):
-            assert kind.fullmatch(str(value)), (path, value)
-        else:
-            assert isinstance(value, kind), (path, value)
-            assert kind is not int or not isinstance(value, bool), (path, value)
+    jsonschema.validate(read(name), SCHEMA)
+
+
+def test_a_misspelt_key_is_noticed():
+    values = read(VALUES)
+    values["triggerer"]["keda"]["minReplicas"] = values["triggerer"]["keda"].pop("minReplicaCount")
+    with pytest.raises(jsonschema.ValidationError, match="minReplicas"):
+        jsonschema.validate(values, SCHEMA)
 
 
 @pytest.mark.parametrize("name", [VALUES, VAULT])

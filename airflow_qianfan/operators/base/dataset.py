@@ -11,7 +11,16 @@ from airflow_qianfan.operators.base.create import QianfanCreateOperator
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 
 if TYPE_CHECKING:
+    from airflow_qianfan.hooks.qianfan import QianfanHook
     from airflow_qianfan.operators.base.submission import Submission
+
+
+def version_page(hook: QianfanHook, version_id: str) -> str | None:
+    """Return the page of the console that shows a version of a data set."""
+    from airflow_qianfan.api.actions.dataset.version import version_console_url
+
+    url = version_console_url(version_id)
+    return hook.console_url(url) if url else None
 
 
 class StorageArguments(QianfanRequestOperator):

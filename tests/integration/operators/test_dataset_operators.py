@@ -82,6 +82,7 @@ def test_a_data_set_is_created_with_every_field_rendered(emulator, run_task):
         "dataset_version_id": version["versionId"],
     }
     assert run.value.items() <= run.xcom.items()
+    assert run.xcom[LINK].endswith(f"/data/dataset/{version['versionId']}/detail")
     named = run_task(QianfanCreateDatasetOperator, data_format="Text")
     assert re.fullmatch(r"dag_\d+_[0-9a-f]{12}", named.value["dataset_name"])
 
@@ -97,6 +98,7 @@ def test_a_version_is_created_with_a_mark_in_its_description(emulator, run_task)
     version = emulator.objects("dataset_version")[1]
     assert re.fullmatch(f"by {dataset_id} {MARK}", version["description"])
     assert run.value == {"dataset_version_id": version["versionId"], "dataset_id": dataset_id}
+    assert run.xcom[LINK].endswith(f"/data/dataset/{version['versionId']}/detail")
     run_task(QianfanCreateDatasetVersionOperator, dataset_id=dataset_id)
     description = emulator.objects("dataset_version")[2]["description"]
     assert re.fullmatch(rf"Airflow: dag_\d+ / .* {MARK}", description)
