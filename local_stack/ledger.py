@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -59,11 +58,14 @@ class Ledger:
     jobs: dict[Source, list[str]] = field(default_factory=lambda: defaultdict(list))
     trainings: dict[Source, list[str]] = field(default_factory=lambda: defaultdict(list))
     versions: dict[Source, list[str]] = field(default_factory=lambda: defaultdict(list))
+    #: Versions that were made and deleted again, as an attempt does that finds another's beside its own. They
+    #: are told by the training that was published.
+    undone: dict[Source, list[str]] = field(default_factory=lambda: defaultdict(list))
     #: ``runStatus`` of each training.
     status: dict[str, str] = field(default_factory=dict)
 
     def of(self, kind: str, dag_id: str, run_id: str) -> list[str]:
-        """Return the ``jobs``, ``trainings`` or ``versions`` of a DAG run."""
+        """Return the ``jobs``, ``trainings``, ``versions`` or ``undone`` versions of a DAG run."""
         created = getattr(self, kind)
         return [one for source in created if (source.dag_id, source.run_id) == (dag_id, run_id)
                 for one in created[source]]  # fmt: skip
@@ -73,6 +75,7 @@ def read_ledger(qianfan: LocalQianfan) -> Ledger:
     """Read a Qianfan's journal, and find out through its API who is behind each entry."""
     ledger = Ledger()
     sources: dict[str, Source] = {}
+    trained_by: dict[str, Source] = {}
     effective = [entry for entry in qianfan.journal() if entry["effect"]]
     with qianfan.client() as client:
         for job in client.iterate(DescribeFineTuningJobs(max_keys=100)):
@@ -83,12 +86,16 @@ def read_ledger(qianfan: LocalQianfan) -> Ledger:
                 case "CreateFineTuningJob":
                     ledger.jobs[sources[ids["jobId"]]].append(ids["jobId"])
                 case "CreateFineTuningTask":
+                    trained_by[ids["taskId"]] = sources[ids["jobId"]]
                     ledger.trainings[sources[ids["jobId"]]].append(ids["taskId"])
                     seen = client.call(DescribeFineTuningTask(task_id=ids["taskId"]))
                     ledger.status[ids["taskId"]] = seen.run_status or ""
                 case "CreateCustomModel":
-                    with contextlib.suppress(QianfanNotFoundError):  # it was discarded again
+                    try:
                         model = client.call(DescribeModel(model_id=ids["modelId"]))
+                    except QianfanNotFoundError:
+                        ledger.undone[trained_by[ids["taskId"]]].append(ids["modelId"])
+                    else:
                         ledger.versions[_source(model.description)].append(ids["modelId"])
     return ledger
 
