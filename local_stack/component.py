@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import psutil
 
-from local_stack.process import GuardedProcess, Service
+from local_stack.process import GuardedProcess, ProcessFailed, Service
 
 RESTART_SECONDS = 2.0
 """How long after its end it starts again."""
@@ -81,16 +81,24 @@ class Component(Service):
         return self._process.descendants() if self._process else []
 
     def send(self, number: signal.Signals, *, to_all: bool) -> None:
-        """Send a signal to its main process, or to all of its processes at once."""
+        """Send a signal to its main process, or to all of its processes at once.
+
+        :raises ProcessFailed: its main process has ended, so that nothing was hit.
+        """
         main = self._main
-        for process in self.processes() if to_all else [main] if main else []:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
+        if main is None:
+            raise ProcessFailed(f"{self.name} cannot be hit: it has ended")
+        self._send(number, self.processes() if to_all else [main])
 
     def pause(self) -> None:
         """Let all of its processes stand still, as on a machine that hangs."""
         self.send(signal.SIGSTOP, to_all=True)
 
     def resume(self) -> None:
-        """Let them go on."""
-        self.send(signal.SIGCONT, to_all=True)
+        """Let them go on, where there are any."""
+        self._send(signal.SIGCONT, self.processes())
+
+    def _send(self, number: signal.Signals, processes: Iterable[psutil.Process]) -> None:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
