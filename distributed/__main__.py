@@ -15,17 +15,19 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import httpx
 from rich.console import Console
 from rich.table import Table
 
 from distributed.cluster import Cluster, missing
-from distributed.events import EVENTS
+from distributed.events import EVENTS, NoEffect
 from distributed.judge import Verdict, found_secrets, judge
 from local_stack.airflow_api import FINISHED
 from local_stack.process import ProcessFailed
+
+T = TypeVar("T")
 
 SHORT = ("worker SIGKILL", "triggerer paused, its triggers handed over, woken", "Redis SIGKILL")
 SHORT_RUNS = 10
@@ -46,7 +48,8 @@ class Trial:
         self._began = time.monotonic()
         self._kinds = cycle(KINDS)
         self._runs: dict[tuple[str, str], str] = {}
-        self._events = Table("at", "event", "took", title="Events")
+        self._events = Table("at", "event", "took", "effect", title="Events")
+        self._wrong: list[str] = []
 
     def run(self, events: Iterator[str], count: int, *, sweep: bool) -> list[str]:
         """Do it, and return a sentence for each thing that is wrong.
@@ -59,9 +62,6 @@ class Trial:
         self._tell(f"Airflow runs after {self._now()}")
         self._start("sweep" if sweep else next(self._kinds))
         for name in events:
-            # Something has to be under way for an event to matter.
-            trainings = self._trainings()
-            self._wait(partial(self._has_more_than, trainings), "another training has begun")
             self._let_happen(name)
         while len(self._runs) < count + sweep:
             self._fill()
@@ -72,9 +72,15 @@ class Trial:
     def _let_happen(self, name: str) -> None:
         at, began = self._now(), time.monotonic()
         self._tell(f"{at}  {name}")
-        told = EVENTS[name](self._cluster)
+        try:
+            effect = EVENTS[name](self._cluster, self._until)
+        except (NoEffect, ProcessFailed, TimeoutError) as error:
+            effect = f"NONE: {error}"
+            self._wrong.append(f"{name} had no effect: {error}")
         self._cluster.wait_healthy()
-        self._events.add_row(at, f"{name} ({told})" if told else name, f"{time.monotonic() - began:.0f} s")
+        took = f"{time.monotonic() - began:.0f} s"
+        self._tell(f"      {effect}")
+        self._events.add_row(at, name, took, effect)
 
     def _fill(self) -> None:
         while len(self._active()) < AT_ONCE:
@@ -92,23 +98,24 @@ class Trial:
             self._runs[key] = str(self._cluster.wait(read, what="Airflow tells the state of a run"))
         return [key for key, state in self._runs.items() if state not in FINISHED]
 
-    def _has_more_than(self, trainings: int) -> bool:
-        self._fill()
-        return self._trainings() > trainings
+    def _until(self, read: Callable[[], T], what: str) -> T:
+        """Start runs until something is there."""
 
-    def _trainings(self) -> int:
-        done = (entry["action"] for entry in self._cluster.qianfan.journal() if entry["effect"])
-        return sum(action == "CreateFineTuningTask" for action in done)
+        def look() -> T:
+            self._fill()
+            return read()
 
-    def _wait(self, read: Callable[[], object], what: str) -> None:
-        self._cluster.wait(read, what=what, limit=1200)
+        return self._wait(look, what)
+
+    def _wait(self, read: Callable[[], T], what: str) -> T:
+        return self._cluster.wait(read, what=what, limit=1200)
 
     def _report(self) -> list[str]:
         verdicts = judge(self._cluster, self._runs)
         secrets = [f"a secret can be read: {place}" for place in found_secrets(self._cluster)]
         self._console.print(self._events)
         self._console.print(_table(verdicts))
-        wrong = [sentence for verdict in verdicts for sentence in verdict.wrong] + secrets
+        wrong = self._wrong + [sentence for verdict in verdicts for sentence in verdict.wrong] + secrets
         for sentence in wrong:
             self._tell(sentence, style="red")
         total = f"{len(self._runs)} runs, {sum(one.trainings for one in verdicts)} trainings, {self._now()}"
@@ -164,12 +171,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m distributed", description=__doc__)
     parser.add_argument("--runs", type=int, default=50, help="DAG runs at least, beside the sweep (50)")
     parser.add_argument("--task-seconds", type=float, default=45, help="how long a training takes (45)")
-    parser.add_argument("--short", action="store_true", help="10 runs and three events")
+    parser.add_argument("--short", action="store_true", help=f"{SHORT_RUNS} runs and three events")
     parser.add_argument("--random-kills", type=float, metavar="SECONDS", help="events at random, for so long")
     parser.add_argument("--seed", type=int, default=0, help="which random events (0)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave all files there")
     options = parser.parse_args(argv)
-    console = Console()
+    # A file has no width: the table is not cut there.
+    console = Console(width=None if sys.stdout.isatty() else 150)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     events: Iterator[str] = iter(SHORT if options.short else EVENTS)
@@ -180,10 +188,8 @@ def main(argv: list[str] | None = None) -> int:
         if packages := missing():
             install(packages, console)
         with Cluster(folder, task_seconds=options.task_seconds) as cluster:
-            trial = Trial(cluster, console)
-            return (
-                1 if trial.run(events, 10 if options.short else options.runs, sweep=not options.short) else 0
-            )
+            runs = SHORT_RUNS if options.short else options.runs
+            return 1 if Trial(cluster, console).run(events, runs, sweep=not options.short) else 0
     except (ProcessFailed, TimeoutError, httpx.HTTPError) as error:
         console.print(f"Failed: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1

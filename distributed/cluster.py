@@ -7,14 +7,17 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import httpx
 import port_for
 from cryptography.fernet import Fernet
+from sqlalchemy import Row, create_engine, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
 
 from local_stack.airflow import PASSWORD_FILE, USER, airflow_settings, is_ready
 from local_stack.airflow_api import AirflowApi
@@ -89,7 +92,10 @@ class Cluster(Service):
         self._env = airflow_settings(self.home, DAGS, ports) | self._own_settings()
         self._airflow = str(Path(sys.executable).parent / "airflow")
         self.components = {
-            name: Component(name, [self._airflow, *arguments], folder=folder / "components", env=env)
+            # Airflow notes the user of each process: it tells whose a job in its database is.
+            name: Component(
+                name, [self._airflow, *arguments], folder=folder / "components", env=env | {"LOGNAME": name}
+            )
             for name, arguments, env in self._commands()
         }
         self._running = ExitStack()
@@ -161,20 +167,31 @@ class Cluster(Service):
         *,
         what: str,
         limit: float = 3 * PATIENCE,
-    ) -> T | None:
-        """Wait for something while what has ended starts again; None where Airflow did not answer in time."""
+    ) -> T:
+        """Wait for something while what has ended starts again; what does not answer is asked again."""
 
         def look() -> T | None:
             for component in self.components.values():
                 component.keep()
             try:
                 return read()
-            except httpx.HTTPError:
+            except (httpx.HTTPError, OperationalError):
                 return None
 
-        return wait_for(
-            look, lambda found: found is not None and done(found), what=what, timeout=limit, pause=1
-        )
+        def is_done(found: T | None) -> bool:
+            return found is not None and done(found)
+
+        return cast(T, wait_for(look, is_done, what=what, timeout=limit, pause=1))
+
+    def query(self, statement: str, **values: Any) -> Sequence[Row[Any]]:
+        """Ask Airflow's database.
+
+        :raises OperationalError: it does not answer.
+        """
+        # A pool would hold connections that PostgreSQL's restart has cut.
+        engine = create_engine(self.database_url, poolclass=NullPool)
+        with engine.connect() as connection:
+            return connection.execute(text(statement), values).all()
 
     def rest(self, seconds: float) -> None:
         """Let time pass while what has ended starts again."""

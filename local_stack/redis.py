@@ -76,17 +76,18 @@ class LocalRedis(Service):
         """Return how many messages workers have taken and not acknowledged: the tasks that they run."""
         return int(self._client.hlen("unacked"))
 
-    def deliver_again(self) -> int:
+    def deliver_again(self) -> list[str]:
         """Put such messages into their queue again, as Celery does when its visibility timeout is over.
 
-        :return: how many.
+        :return: the ids that Celery gave them.
         """
-        taken = self._client.hgetall("unacked")
-        for text in taken.values():
+        delivered = []
+        for text in self._client.hvals("unacked"):
             message, _, queue = json.loads(text)
             message["properties"]["delivery_info"]["redelivered"] = True
             self._client.lpush(queue, json.dumps(message))
-        return len(taken)
+            delivered.append(str(message["headers"]["id"]))
+        return delivered
 
     def stop(self) -> None:
         """End it and delete its data."""
