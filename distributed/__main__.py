@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import cycle
 from pathlib import Path
+from statistics import median
 from typing import NoReturn, TypeVar
 
 import httpx
@@ -23,7 +24,7 @@ from rich.table import Table
 
 from distributed.cluster import Cluster, missing
 from distributed.events import EVENTS, NoEffect
-from distributed.judge import Verdict, found_secrets, judge
+from distributed.judge import Verdict, judge
 from local_stack.airflow_api import FINISHED
 from local_stack.process import ProcessFailed
 
@@ -111,11 +112,10 @@ class Trial:
         return self._cluster.wait(read, what=what, limit=1200)
 
     def _report(self) -> list[str]:
-        verdicts = judge(self._cluster, self._runs)
-        secrets = [f"a secret can be read: {place}" for place in found_secrets(self._cluster)]
+        verdicts, wrong = judge(self._cluster, self._runs)
+        wrong = self._wrong + wrong
         self._console.print(self._events)
         self._console.print(_table(verdicts))
-        wrong = self._wrong + [sentence for verdict in verdicts for sentence in verdict.wrong] + secrets
         for sentence in wrong:
             self._tell(sentence, style="red")
         total = f"{len(self._runs)} runs, {sum(one.trainings for one in verdicts)} trainings, {self._now()}"
@@ -131,11 +131,15 @@ class Trial:
 
 
 def _table(verdicts: Sequence[Verdict]) -> Table:
-    table = Table("DAG", "runs", "states", "jobs", "trainings", "versions", "wrong", title="Outcomes")
+    table = Table("DAG", title="Outcomes")
+    counts = ("jobs", "trainings", "versions", "made and undone")
+    for column in ("runs", "states", *counts, "median", "longest", "wrong"):
+        table.add_column(column, justify="left" if column == "states" else "right")
     for one in verdicts:
         states = ", ".join(f"{count} {state}" for state, count in one.states.items())
-        figures = (one.runs, states, one.jobs, one.trainings, one.versions, len(one.wrong))
-        table.add_row(one.dag_id, *map(str, figures))
+        seconds = [f"{read(one.seconds):.0f} s" if one.seconds else "-" for read in (median, max)]
+        made = (one.jobs, one.trainings, one.versions, one.undone)
+        table.add_row(one.dag_id, *map(str, (one.runs, states, *made, *seconds, len(one.wrong))))
     return table
 
 

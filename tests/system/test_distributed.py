@@ -20,4 +20,4 @@ def test_each_training_happens_once_while_parts_fail(tmp_path: Path) -> None:
             f"LEFT OUT: the distributed Airflow needs {', '.join(packages)}; `make distributed` installs"
         )
     with Cluster(tmp_path, task_seconds=20) as cluster:
-        assert Trial(cluster, Console()).run(iter(SHORT), SHORT_RUNS, sweep=False) == []
+        assert Trial(cluster, Console(width=150)).run(iter(SHORT), SHORT_RUNS, sweep=False) == []
