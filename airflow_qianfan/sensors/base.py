@@ -112,6 +112,8 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
             self.deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         check_seconds("max_poll_interval", self.max_poll_interval)
         self.console_url: str | None = None
+        #: The task instance once its execution on this worker is over.
+        self._left: Any = None
         self._shows_links = False
         self._state: PollState | None = None
 
@@ -154,6 +156,7 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait, in the mode of this sensor."""
+        self._left = None
         try:
             with report_errors(self.log, self.qianfan_conn_id):
                 return self._poll_and_defer(context) if self.deferrable else super().execute(context)
@@ -163,6 +166,8 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(f"Skipping: {error}") from error
             raise
+        finally:
+            self._left = context["ti"]
 
     def _poll_and_defer(self, context: Context) -> Any:
         found = self.poke(context)
@@ -259,7 +264,8 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
     def on_kill(self) -> None:
         """Stop the object, where a user has ended this task and ``cancel_on_kill`` asks for it."""
         target = self.target
-        if self.cancel_on_kill and target.kind.stop(target.object_id) is not None and user_has_ended_task():
+        can_stop = self.cancel_on_kill and target.kind.stop(target.object_id) is not None
+        if can_stop and user_has_ended_task(self._left):
             # Airflow kills this process after 5 s, and the interrupted client may hold a lock.
             hook = QianfanHook(self.qianfan_conn_id, timeout=2, max_retries=0)
             why = "the Airflow task that waited for it was ended"

@@ -36,6 +36,8 @@ class QianfanWaitingOperator(QianfanPollingOperator, QianfanCreateOperator):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._main: Submission | None = None
+        #: The task instance once its execution on this worker is over.
+        self._left: Any = None
 
     def run_action(self, context: Context) -> dict[str, Any]:
         """Create it, and wait.
@@ -45,6 +47,7 @@ class QianfanWaitingOperator(QianfanPollingOperator, QianfanCreateOperator):
         :raises QianfanExecutionTimeoutError: it took longer than ``execution_timeout``; it was stopped, where
             the service can.
         """
+        self._left = None
         try:
             output = self.submit(context)
             if self.wait_for_completion:
@@ -58,6 +61,8 @@ class QianfanWaitingOperator(QianfanPollingOperator, QianfanCreateOperator):
                 # A retry looks for what the interrupted Create has made.
                 raise
             raise self.timed_out(context) from None
+        finally:
+            self._left = context["ti"]
         # What it belongs to stays in use as long as it goes on.
         self.deliver(context, (self.kind,))
         return output
@@ -111,7 +116,7 @@ class QianfanWaitingOperator(QianfanPollingOperator, QianfanCreateOperator):
         if not self.cancel_on_kill or self._main is None or not self._can_stop:
             return
         # Airflow tells a running task that is cleared in this moment only from one that is retried.
-        if user_has_ended_task(or_cleared=self.on_clear == "restart"):
+        if user_has_ended_task(self._left, or_cleared=self.on_clear == "restart"):
             self._stop_soon("a user ended this task")
         else:
             self.log.info(

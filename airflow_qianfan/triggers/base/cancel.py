@@ -258,16 +258,18 @@ def _report(target: Target, outcome: RemoteObject | AirflowException, why: str, 
     return True
 
 
-def user_has_ended_task(*, or_cleared: bool = False) -> bool:
+def user_has_ended_task(left: Any = None, *, or_cleared: bool = False) -> bool:
     """Return whether nobody wants the running task any more.
 
     It is not so where a worker or scheduler is replaced, or Airflow has lost touch with the worker: then the
     task is still running, or waits for its next attempt.
 
+    :param left: the task instance, where its execution is over, and Airflow's context with it: its result,
+        error or deferral is on the way to Airflow.
     :param or_cleared: whether a clear counts, too.
     """
     try:
-        ti: Any = get_current_context()["ti"]
+        ti: Any = left or get_current_context()["ti"]
     except RuntimeError:
         return True
     states: list[str | None] = []

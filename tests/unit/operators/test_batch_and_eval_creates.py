@@ -335,7 +335,7 @@ def test_place_that_gets_free_is_taken(full):
 def test_nothing_is_created_any_more_where_the_task_is_ended_while_it_waits_for_a_place(full, monkeypatch):
     operator = full.operator()
     monkeypatch.setattr("time.sleep", lambda seconds: operator.on_kill() if seconds else None)
-    monkeypatch.setattr(operators, "user_has_ended_task", lambda **_: True)
+    monkeypatch.setattr(operators, "user_has_ended_task", lambda *_, **__: True)
     with pytest.raises(QianfanError, match="was not created, since this task was ended"):
         full.attempt(operator=operator)
     assert full.sent() == 1

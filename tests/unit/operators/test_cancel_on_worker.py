@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from creating import FT, KINDS, WHOLE_TRAINING, Work, call
 
-from airflow_qianfan.compat import AirflowTaskTimeout
+from airflow_qianfan.compat import AirflowTaskTimeout, TaskDeferred
 from airflow_qianfan.exceptions import (
     QianfanError,
     QianfanExecutionTimeoutError,
@@ -138,12 +138,24 @@ def test_task_that_is_ended_while_it_waits_stops_the_training_unless_told_otherw
 
 
 def test_training_goes_on_where_the_worker_ends_but_nobody_ended_the_task(waiting, monkeypatch, task_log):
-    monkeypatch.setattr("airflow_qianfan.operators.base.wait.user_has_ended_task", lambda **_: False)
+    monkeypatch.setattr("airflow_qianfan.operators.base.wait.user_has_ended_task", lambda *_, **__: False)
     operator = waiting.operator()
     when_started(waiting, operator.on_kill, monkeypatch)
     assert waiting.attempt(operator=operator) == waiting.ours()[0]
     assert states(waiting) == ["Done"]
     assert "the fine-tuning task goes on, and the next attempt re-attaches to it" in task_log()
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_training_goes_on_where_the_worker_ends_while_its_result_is_handed_over(work_on, wait):
+    work = work_on("task")
+    operator = work.operator(wait_for_completion=wait, deferrable=wait)
+    with suppress(TaskDeferred):
+        work.attempt(operator=operator)
+    # Airflow has left the context of the task, and may hold the lock for talking to it.
+    operator.on_kill()
+    assert len(states(work)) == 1
+    assert states(work) != ["Stopped"]
 
 
 def interrupt(error):

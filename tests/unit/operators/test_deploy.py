@@ -217,7 +217,7 @@ def test_wrong_api_key_is_told_at_once_and_not_shown(work, monkeypatch, task_log
 
 
 def test_new_service_of_a_task_that_is_ended_is_taken_off_line(work, monkeypatch):
-    monkeypatch.setattr("airflow_qianfan.operators.base.wait.user_has_ended_task", lambda **_: True)
+    monkeypatch.setattr("airflow_qianfan.operators.base.wait.user_has_ended_task", lambda *_, **__: True)
     operator = work.operator(smoke_test="ping")
     work.emulator.fail_next("ChatCompletion", kind="server_error", count=None)
     sleep = time.sleep

@@ -235,7 +235,7 @@ def test_update_that_ends_with_the_version_before_is_an_error(existing):
 
 
 def test_existing_service_is_never_stopped(existing, monkeypatch):
-    monkeypatch.setattr("airflow_qianfan.operators.base.wait.user_has_ended_task", lambda **_: True)
+    monkeypatch.setattr("airflow_qianfan.operators.base.wait.user_has_ended_task", lambda *_, **__: True)
     operator = existing.work.operator(**existing.arguments)
     sleep = time.sleep
 

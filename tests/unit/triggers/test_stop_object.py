@@ -63,7 +63,7 @@ def error_lines(capsys) -> list[str]:
 @pytest.fixture
 def ended_by_user(monkeypatch):
     """A user has ended the task: that is why the process is told to end, or the trigger cancelled."""
-    monkeypatch.setattr("airflow_qianfan.sensors.base.user_has_ended_task", lambda: True)
+    monkeypatch.setattr("airflow_qianfan.sensors.base.user_has_ended_task", lambda left: True)
 
     async def failed(ti):
         return "failed"
@@ -266,7 +266,7 @@ def test_a_worker_stops_the_object_only_if_asked_to(qianfan, trigger, asked, end
 
 @each_trigger
 def test_a_worker_that_is_replaced_stops_nothing(qianfan, trigger, monkeypatch):
-    monkeypatch.setattr("airflow_qianfan.sensors.base.user_has_ended_task", lambda: False)
+    monkeypatch.setattr("airflow_qianfan.sensors.base.user_has_ended_task", lambda left: False)
     qianfan.add(trigger.kind(), "id-1")
     make_sensor(trigger).on_kill()
     assert not qianfan.calls
@@ -384,6 +384,11 @@ def ask(monkeypatch, ti) -> bool:
 )
 def test_the_state_of_the_task_tells_whether_a_user_has_ended_it(monkeypatch, state, ended):
     assert ask(monkeypatch, TaskInstance(state)) is ended
+
+
+@pytest.mark.parametrize(("state", "ended"), [("failed", True), ("running", False), (None, False)])
+def test_so_it_does_where_its_execution_is_over_and_airflow_has_no_context_any_more(state, ended):
+    assert cancel.user_has_ended_task(TaskInstance(state)) is ended
 
 
 def test_where_airflow_cannot_be_asked_the_object_goes_on(monkeypatch):
