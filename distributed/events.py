@@ -67,7 +67,9 @@ def terminate_worker(cluster: Cluster, until: Until) -> str:
     found = _fates(cluster, attempts, "held")
     if not found["ended"]:
         raise NoEffect(f"{name} has finished none of its {len(attempts)} tasks")
-    return f"{name}: {found['ended']} of {_tasks(attempts)} finished before it ended"
+    return (
+        f"{name}: {found['ended']} of {_tasks(attempts)} finished, or left to the triggerer, before it ended"
+    )
 
 
 @event("all processes of a worker SIGTERM")
