@@ -19,7 +19,7 @@ from fake_qianfan import (
 from waiting import SENSORS, STOPPABLE, TRIGGERS, UNSTOPPABLE, again, running
 
 from airflow_qianfan.api.objects import Phase
-from airflow_qianfan.compat import AirflowException
+from airflow_qianfan.compat import AirflowException, TaskDeferred
 from airflow_qianfan.exceptions import (
     QianfanOperationFailedError,
     QianfanPermissionError,
@@ -269,6 +269,20 @@ def test_a_worker_that_is_replaced_stops_nothing(qianfan, trigger, monkeypatch):
     monkeypatch.setattr("airflow_qianfan.sensors.base.user_has_ended_task", lambda left: False)
     qianfan.add(trigger.kind(), "id-1")
     make_sensor(trigger).on_kill()
+    assert not qianfan.calls
+
+
+@each_trigger
+def test_a_worker_that_is_replaced_while_its_sensor_is_deferred_stops_nothing(qianfan, trigger, monkeypatch):
+    def defer(context):
+        raise TaskDeferred(trigger=make_trigger(trigger), method_name="execute_complete")
+
+    qianfan.add(trigger.kind(), "id-1")
+    sensor = make_sensor(trigger, deferrable=True)
+    monkeypatch.setattr(sensor, "_poll_and_defer", defer)
+    with pytest.raises(TaskDeferred):
+        sensor.execute({"ti": TaskInstance("running")})
+    sensor.on_kill()
     assert not qianfan.calls
 
 
