@@ -156,14 +156,13 @@ def kill_redis(cluster: Cluster, until: Until) -> str:
 
 @event("PostgreSQL restart")
 def restart_postgres(cluster: Cluster, until: Until) -> str:
-    """All connections to the database are cut; most components end, and start again."""
+    """All connections to the database are cut; a component that ends by that starts again."""
     until(lambda: observed.running(cluster), what="a task runs")
-    starts, before = _starts(cluster), observed.started(cluster)
+    before, cut = observed.started(cluster), observed.connections(cluster)
     cluster.postgres.restart()
     if observed.started(cluster) == before:
         raise NoEffect("it is the same PostgreSQL as before")
-    told = _goes_on(cluster, until)
-    return f"{_starts(cluster) - starts} components started again; {told}"
+    return f"{cut} connections cut; {_goes_on(cluster, until)}"
 
 
 @event("worker paused, its tasks given to others, woken")
@@ -333,10 +332,6 @@ def _goes_on(cluster: Cluster, until: Until) -> str:
     since = observed.now(cluster)
     begun = until(lambda: observed.begun_since(cluster, since), what="a task is queued and begun")
     return f"{begun} tasks queued and begun first"
-
-
-def _starts(cluster: Cluster) -> int:
-    return sum(component.starts for component in cluster.components.values())
 
 
 def _tasks(attempts: Collection[Attempt]) -> str:

@@ -136,6 +136,15 @@ def started(cluster: Cluster) -> Any:
     return cluster.query("SELECT pg_postmaster_start_time()")[0][0]
 
 
+def connections(cluster: Cluster) -> int:
+    """Return how many connections Airflow has to its database."""
+    return _count(
+        cluster,
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+    )
+
+
 def times_written(cluster: Cluster, text: str, pattern: str) -> int:
     """Count a text in the files of the components, and in the logs of tasks and triggers.
 
