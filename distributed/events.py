@@ -140,7 +140,7 @@ def lose_api_server(cluster: Cluster, until: Until) -> str:
 def kill_redis(cluster: Cluster, until: Until) -> str:
     """The broker ends, and starts again with what it has written down."""
     lost = "Connection to broker lost"
-    until(cluster.redis.taken, what="workers have taken tasks from the broker")
+    until(lambda: observed.messages_of_running(cluster), what="workers run tasks of the broker")
     before = observed.times_written(cluster, lost, _OUTPUTS)
     cluster.redis.kill()
     try:
@@ -150,7 +150,7 @@ def kill_redis(cluster: Cluster, until: Until) -> str:
         )
     finally:
         cluster.redis.start()
-    kept = cluster.redis.taken()
+    kept = len(cluster.redis.taken())
     return f"both workers lost it; {kept} taken messages kept; {_goes_on(cluster, until)}"
 
 
@@ -202,13 +202,10 @@ def lose_qianfan(cluster: Cluster, until: Until) -> str:
 def deliver_twice(cluster: Cluster, until: Until) -> str:
     """Celery gets tasks again that are being run, as when its visibility timeout is over."""
 
-    def both_run() -> bool:
-        return cluster.redis.taken() >= 2 and bool(observed.running(cluster))
-
-    until(both_run, what="workers run two tasks")
-    delivered = cluster.redis.deliver_again()
-    if not delivered:
-        raise NoEffect("the broker had nothing to deliver again")
+    until(lambda: len(observed.messages_of_running(cluster)) >= 2, what="workers run two tasks")
+    run, delivered = observed.messages_of_running(cluster), cluster.redis.deliver_again()
+    if not run & delivered:
+        raise NoEffect(f"none of the {len(delivered)} tasks delivered again was running")
 
     def are_taken() -> bool:
         return all(
@@ -216,7 +213,7 @@ def deliver_twice(cluster: Cluster, until: Until) -> str:
         )
 
     cluster.wait(are_taken, what="a worker takes each task that is delivered again a second time")
-    return f"{len(delivered)} tasks taken a second time"
+    return f"{len(delivered)} tasks taken a second time, {len(run & delivered)} of them while they ran"
 
 
 def _lose_worker(cluster: Cluster, until: Until, number: signal.Signals) -> str:

@@ -37,6 +37,12 @@ def running(cluster: Cluster, component: Component | None = None) -> list[Attemp
     return [attempt for attempt in attempts if attempt.pid in pids]
 
 
+def messages_of_running(cluster: Cluster) -> set[str]:
+    """Return Celery's ids of the taken messages whose tasks run."""
+    rows = cluster.query("SELECT external_executor_id FROM task_instance WHERE state = 'running'")
+    return cluster.redis.taken() & {row.external_executor_id for row in rows}
+
+
 def fates(cluster: Cluster, attempts: Iterable[Attempt]) -> Counter[str]:
     """Count what became of attempts.
 

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import port_for
 from redis import Redis
@@ -72,25 +73,35 @@ class LocalRedis(Service):
             process.kill()
         self._process.stop()
 
-    def taken(self) -> int:
-        """Return how many messages workers have taken and not acknowledged: the tasks that they run."""
-        return int(self._client.hlen("unacked"))
+    def taken(self) -> set[str]:
+        """Return Celery's ids of the messages that workers have taken and not acknowledged.
 
-    def deliver_again(self) -> list[str]:
+        They are those of the tasks that they run, and of what a worker held when it was killed.
+        """
+        return {_celery_id(message) for message, _ in self._unacked()}
+
+    def deliver_again(self) -> set[str]:
         """Put such messages into their queue again, as Celery does when its visibility timeout is over.
 
         :return: the ids that Celery gave them.
         """
-        delivered = []
-        for text in self._client.hvals("unacked"):
-            message, _, queue = json.loads(text)
+        delivered = set()
+        for message, queue in self._unacked():
             message["properties"]["delivery_info"]["redelivered"] = True
             self._client.lpush(queue, json.dumps(message))
-            delivered.append(str(message["headers"]["id"]))
+            delivered.add(_celery_id(message))
         return delivered
+
+    def _unacked(self) -> list[tuple[dict[str, Any], str]]:
+        found = [json.loads(text) for text in self._client.hvals("unacked")]
+        return [(message, queue) for message, _, queue in found]
 
     def stop(self) -> None:
         """End it and delete its data."""
         self._client.close()
         self._process.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _celery_id(message: dict[str, Any]) -> str:
+    return str(message["headers"]["id"])

@@ -60,7 +60,7 @@ class Cluster:
         self.runs: list[tuple[str, str]] = []
         self.api = SimpleNamespace(trigger=self.trigger, run_state=self.run_state)
         self.end, self.looks = "success", Counter[tuple[str, str]]()
-        self.redis = SimpleNamespace(taken=lambda: 2, deliver_again=lambda: ["one", "two"])
+        self.redis = SimpleNamespace(taken=lambda: {"one", "two"}, deliver_again=lambda: {"one", "two"})
         self.postgres = SimpleNamespace(dump=lambda: "task-0")
         self.qianfan, self.secrets, self.folders = None, SECRETS, ()
         self.database_url = self.fernet_key = ""
@@ -175,6 +175,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
         "waiting": lambda cluster: held,
         "now": lambda cluster: 0,
         "is_awake": lambda cluster, name, since: True,
+        "messages_of_running": lambda cluster: {"one", "two"},
         "times_written": lambda cluster, text, pattern: 1,
     }
     for name, answer in answers.items():
@@ -248,9 +249,9 @@ def test_a_second_delivery_has_to_be_taken(stage, monkeypatch):
     with pytest.raises(TimeoutError, match="a second time"):
         events.deliver_twice(stage, until)
     monkeypatch.setattr(observed, "times_written", lambda cluster, text, pattern: 2)
-    assert events.deliver_twice(stage, until) == "2 tasks taken a second time"
-    stage.redis.deliver_again = list
-    with pytest.raises(NoEffect, match="nothing to deliver"):
+    assert events.deliver_twice(stage, until) == "2 tasks taken a second time, 2 of them while they ran"
+    stage.redis.deliver_again = lambda: {"of a killed worker"}
+    with pytest.raises(NoEffect, match="none of the 1 tasks delivered again was running"):
         events.deliver_twice(stage, until)
 
 
