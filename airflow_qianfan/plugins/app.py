@@ -169,9 +169,9 @@ class _Viewer:
         """Return the tasks that have made objects."""
         return await run_in_threadpool(self._find_origins, descriptions)
 
-    async def find_tasks(self, keys: Sequence[TaskKey]) -> Sequence[Task]:
-        """Return the tasks of ours in the DAG runs of tasks that the viewer may read."""
-        return await run_in_threadpool(self._find_tasks, keys)
+    async def find_tasks(self, origins: Mapping[str, TaskKey]) -> Sequence[Task]:
+        """Return the tasks that have begun or awaited trainings, from origins that the viewer may read."""
+        return await run_in_threadpool(self._find_tasks, origins)
 
     def _find_origins(self, descriptions: Mapping[str, str | None]) -> dict[str, TaskKey]:
         if not any(descriptions.values()):
@@ -180,9 +180,9 @@ class _Viewer:
         with create_session() as session:
             return find_origins(session, descriptions, readable)
 
-    def _find_tasks(self, keys: Sequence[TaskKey]) -> Sequence[Task]:
+    def _find_tasks(self, origins: Mapping[str, TaskKey]) -> Sequence[Task]:
         with create_session() as session:
-            return read_arguments(session, {(key.dag_id, key.run_id) for key in keys})
+            return read_arguments(session, origins)
 
 
 def _viewer(user: GetUserDep) -> _Viewer:

@@ -9,15 +9,15 @@ from airflow_qianfan.exceptions import QianfanError
 from airflow_qianfan.plugins.listings import LISTINGS, Described
 from airflow_qianfan.plugins.objects import show, texts
 from airflow_qianfan.plugins.reader import Reader
-from airflow_qianfan.plugins.runs import Task, TaskKey, read_object
-from airflow_qianfan.plugins.task_view import TRAINING, arguments_of_training, ref
+from airflow_qianfan.plugins.runs import TRAINING, Task, TaskKey, read_object
+from airflow_qianfan.plugins.task_view import arguments_of_training, ref
 from airflow_qianfan.plugins.views import Comparison, Row, Rows, Training
 
 FindOrigins = Callable[[Mapping[str, str | None]], Awaitable[dict[str, TaskKey]]]
 """Returns the tasks that have made objects, from their descriptions."""
 
-FindTasks = Callable[[Sequence[TaskKey]], Awaitable[Sequence[Task]]]
-"""Returns the tasks of ours in the DAG runs of some tasks."""
+FindTasks = Callable[[Mapping[str, TaskKey]], Awaitable[Sequence[Task]]]
+"""Returns the tasks that have begun or awaited trainings, from the origins of these."""
 
 
 async def list_part(
@@ -71,12 +71,12 @@ async def compare(
 ) -> Comparison:
     """Return trainings side by side, in the order of their ids.
 
-    :param find_tasks: looks up the tasks of DAG runs, for the hyper-parameters: the service does not tell.
+    :param find_tasks: looks up the tasks that have begun them, which know the hyper-parameters.
     """
     answers = await reader.call_all([DescribeFineTuningTask(task_id=one) for one in training_ids])
     found = [answer for answer in answers if not isinstance(answer, QianfanError)]
     origins = await find_origins({one.task_id: one.job_description for one in found})
-    tasks = await find_tasks(list(origins.values()))
+    tasks = await find_tasks(origins)
     trainings = []
     for one in found:
         origin = origins.get(one.task_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import or_, select
+from sqlalchemy import Text, and_, case, cast, or_, select
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
 KINDS = {
@@ -33,6 +34,7 @@ KINDS = {
 }
 """The names of ids, and what each is the id of. A task that has several is about the first of them."""
 
+TRAINING = "fine_tuning_task_id"
 RESULT = "return_value"
 MAX_TASKS = 100
 """Tasks of a DAG run that are shown at most; a mapped task may have thousands."""
@@ -115,14 +117,24 @@ def read_task(session: Session, key: TaskKey) -> Task | None:
 
 
 def read_run(session: Session, key: TaskKey) -> list[Task]:
-    """Return the tasks of ours in the run of a task, that one included, in the order in which they began."""
+    """Return the tasks of ours in the run of a task, that one included, in the order in which they began.
+
+    Where there are too many, it is those of the same mapped instance and those that are not mapped.
+    """
+    ti = TaskInstance
+    nearness = case(
+        (and_(ti.task_id == key.task_id, ti.map_index == key.map_index), 0),
+        (ti.map_index.in_([-1, key.map_index]), 1),
+        else_=2,
+    )
     rows = session.scalars(
-        select(TaskInstance)
-        .where(TaskInstance.dag_id == key.dag_id, TaskInstance.run_id == key.run_id)
-        .order_by(TaskInstance.start_date.is_(None), TaskInstance.start_date, TaskInstance.task_id)
+        select(ti)
+        .where(ti.dag_id == key.dag_id, ti.run_id == key.run_id, _may_be_ours())
+        .order_by(nearness, ti.start_date.is_(None), ti.start_date, ti.task_id, ti.map_index)
         .limit(MAX_TASKS)
     )
-    return [task for task in _with_values(session, list(rows), [*KINDS]) if task.is_ours]
+    found = [task for task in _with_values(session, list(rows), [*KINDS]) if task.is_ours]
+    return sorted(found, key=_begun)
 
 
 def read_earlier(session: Session, key: TaskKey, before: float | None, count: int) -> list[Task]:
@@ -145,17 +157,23 @@ def read_earlier(session: Session, key: TaskKey, before: float | None, count: in
     return _with_values(session, list(rows), [*KINDS, RESULT])
 
 
-def read_arguments(session: Session, keys: Iterable[tuple[str, str]]) -> list[Task]:
-    """Return the tasks of ours in DAG runs that have made or awaited something.
+def read_arguments(session: Session, trainings: Mapping[str, TaskKey]) -> list[Task]:
+    """Return the tasks that have begun or awaited trainings, in the order in which they began.
 
-    :param keys: DAG id and run id of each run.
+    :param trainings: by the id of each, a task of the DAG run in which it was begun.
     """
+    ti, xcom = TaskInstance, XComModel
     wanted = [
-        (TaskInstance.dag_id == dag_id) & (TaskInstance.run_id == run_id) for dag_id, run_id in set(keys)
+        select(xcom.key)
+        .where(*_same_task(xcom), xcom.key == TRAINING, cast(xcom.value, Text).contains(one, autoescape=True))
+        .where(ti.dag_id == key.dag_id, ti.run_id == key.run_id)
+        .exists()
+        for one, key in trainings.items()
     ]
     if not wanted:
         return []
-    rows = session.scalars(select(TaskInstance).where(or_(*wanted)).limit(MAX_TASKS * len(wanted)))
+    statement = select(ti).where(or_(*wanted)).order_by(ti.start_date, ti.task_id, ti.map_index)
+    rows = session.scalars(statement.limit(MAX_TASKS * len(wanted)))
     return [task for task in _with_values(session, list(rows), [*KINDS]) if task.is_ours]
 
 
@@ -169,21 +187,46 @@ def read_object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _may_be_ours() -> ColumnElement[bool]:
+    """Return the condition that leaves out tasks that are not ours; :attr:`Task.is_ours` is exact."""
+    fields = RenderedTaskInstanceFields
+    named = cast(fields.rendered_fields, Text).contains('"qianfan_conn_id"', autoescape=True)
+    is_derived = select(fields.task_id).where(*_same_task(fields), named).exists()
+    return or_(TaskInstance.operator.startswith("Qianfan"), is_derived)
+
+
+def _same_task(table: Any) -> list[ColumnElement[bool]]:
+    names = ("dag_id", "run_id", "task_id", "map_index")
+    return [getattr(table, name) == getattr(TaskInstance, name) for name in names]
+
+
+def _begun(task: Task) -> tuple[bool, float, str, int]:
+    return task.started is None, task.started or 0.0, task.key.task_id, task.key.map_index
+
+
 def _with_values(session: Session, found: Sequence[TaskInstance], names: list[str]) -> list[Task]:
     """Return task instances with their arguments and XComs, in the same order."""
     runs = {(ti.dag_id, ti.run_id) for ti in found}
     task_ids = {ti.task_id for ti in found}
+    # A mapped task may have thousands of instances.
+    indexes = {ti.map_index for ti in found}
     arguments: dict[TaskKey, dict[str, Any]] = {}
     xcoms: dict[TaskKey, dict[str, Any]] = {}
     for dag_id, run_id in runs:
         fields, xcom = RenderedTaskInstanceFields, XComModel
-        of_run = (fields.dag_id == dag_id, fields.run_id == run_id, fields.task_id.in_(task_ids))
-        for row in session.scalars(select(fields).where(*of_run)):
+        for row in session.scalars(select(fields).where(*_in(fields, dag_id, run_id, task_ids, indexes))):
             arguments[_key_of(row)] = row.rendered_fields or {}
-        of_run = (xcom.dag_id == dag_id, xcom.run_id == run_id, xcom.task_id.in_(task_ids))
+        of_run = _in(xcom, dag_id, run_id, task_ids, indexes)
         for value in session.scalars(select(xcom).where(*of_run, xcom.key.in_(names))):
             xcoms.setdefault(_key_of(value), {})[value.key] = XComModel.deserialize_value(value)
     return [_task(ti, arguments.get(_key_of(ti), {}), xcoms.get(_key_of(ti), {})) for ti in found]
+
+
+def _in(
+    table: Any, dag_id: str, run_id: str, task_ids: Collection[str], indexes: Collection[int]
+) -> list[ColumnElement[bool]]:
+    of_run = [table.dag_id == dag_id, table.run_id == run_id]
+    return [*of_run, table.task_id.in_(task_ids), table.map_index.in_(indexes)]
 
 
 def _task(ti: TaskInstance, arguments: dict[str, Any], xcoms: dict[str, Any]) -> Task:

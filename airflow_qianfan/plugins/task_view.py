@@ -13,7 +13,7 @@ from airflow_qianfan.compat import AirflowNotFoundException
 from airflow_qianfan.exceptions import QianfanError
 from airflow_qianfan.plugins.objects import remembered, show, texts
 from airflow_qianfan.plugins.reader import Reader
-from airflow_qianfan.plugins.runs import KINDS, Task, TaskKey, read_object
+from airflow_qianfan.plugins.runs import KINDS, TRAINING, Task, TaskKey, read_object
 from airflow_qianfan.plugins.views import (
     ChainTask,
     EarlierRun,
@@ -24,7 +24,6 @@ from airflow_qianfan.plugins.views import (
     TaskView,
 )
 
-TRAINING = "fine_tuning_task_id"
 _FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 _EPHEMERAL = frozenset({"queued", "scheduled", "running", "restarting"})
 
