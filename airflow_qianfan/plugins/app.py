@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails, DagAccessEntity
+from airflow.api_fastapi.auth.managers.models.resource_details import (
+    ConnectionDetails,
+    DagAccessEntity,
+    DagDetails,
+)
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import (
     GetUserDep,
@@ -19,7 +23,7 @@ from airflow.api_fastapi.core_api.security import (
     requires_access_connection,
     requires_access_dag,
 )
-from airflow.models import Connection
+from airflow.models import Connection, DagModel
 from airflow.utils.session import create_session
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
@@ -87,10 +91,10 @@ async def _answer_missing(request: Request, error: AirflowNotFoundException) -> 
     return JSONResponse({"detail": "There is no such connection."}, status_code=404)
 
 
-_READS_TASK = [
-    Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE)),
-    Depends(requires_access_dag("GET", DagAccessEntity.XCOM)),
-]
+_OF_TASKS = (DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
+"""What a viewer has to be allowed to read of a DAG, to be shown its tasks, their arguments and results."""
+
+_READS_TASK = [Depends(requires_access_dag("GET", entity)) for entity in _OF_TASKS]
 
 
 @app.get("/task", dependencies=[Depends(get_user)])
@@ -154,6 +158,15 @@ def connections(session: SessionDep, user: GetUserDep) -> ConnectionsView:
     return ConnectionsView(connections=sorted(found))
 
 
+def _may_read_tasks(dag_id: str, user: Any) -> bool:
+    details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+    manager = get_auth_manager()
+    return all(
+        manager.is_authorized_dag(method="GET", access_entity=entity, details=details, user=user)
+        for entity in _OF_TASKS
+    )
+
+
 def _may_read(connection_id: str, user: Any) -> bool:
     details = ConnectionDetails(conn_id=connection_id, team_name=Connection.get_team_name(connection_id))
     return get_auth_manager().is_authorized_connection(method="GET", details=details, user=user)
@@ -166,7 +179,7 @@ class _Viewer:
         self._user = user
 
     async def find_origins(self, descriptions: Mapping[str, str | None]) -> dict[str, TaskKey]:
-        """Return the tasks that have made objects."""
+        """Return the tasks that have made objects, of DAGs whose tasks the viewer may read."""
         return await run_in_threadpool(self._find_origins, descriptions)
 
     async def find_tasks(self, origins: Mapping[str, TaskKey]) -> Sequence[Task]:
@@ -176,9 +189,12 @@ class _Viewer:
     def _find_origins(self, descriptions: Mapping[str, str | None]) -> dict[str, TaskKey]:
         if not any(descriptions.values()):
             return {}
-        readable = get_auth_manager().get_authorized_dag_ids(user=self._user, method="GET")
         with create_session() as session:
-            return find_origins(session, descriptions, readable)
+            found = find_origins(session, descriptions)
+        readable = {
+            dag_id for dag_id in {key.dag_id for key in found.values()} if _may_read_tasks(dag_id, self._user)
+        }
+        return {object_id: key for object_id, key in found.items() if key.dag_id in readable}
 
     def _find_tasks(self, origins: Mapping[str, TaskKey]) -> Sequence[Task]:
         with create_session() as session:

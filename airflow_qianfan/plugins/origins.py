@@ -1,4 +1,4 @@
-"""Which DAG run has made an object at Qianfan: from its mark, as far as the viewer may know."""
+"""Which DAG run has made an object at Qianfan: from its mark."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ _TOLD = re.compile(r"^Airflow: (?P<dag>\S+) / (?P<run>.+?) / (?P<task>[\w.-]+)(?
 _MARK = re.compile(r"\[airflow:([0-9a-f]{12})\]\s*$")
 
 
-def find_origins(
-    session: Session, descriptions: Mapping[str, str | None], readable: Collection[str]
-) -> dict[str, TaskKey]:
+def find_origins(session: Session, descriptions: Mapping[str, str | None]) -> dict[str, TaskKey]:
     """Return which task has made each object, for those that a task of this Airflow has made.
 
     A description that the provider has written names the task; one of the user's own has only a mark, which
@@ -30,7 +28,6 @@ def find_origins(
     DAG run: another Airflow may use the same account.
 
     :param descriptions: by the id of the object.
-    :param readable: the DAGs that the viewer may read; about others nothing is told.
     """
     told: dict[str, TaskKey] = {}
     marks: dict[str, str] = {}
@@ -45,11 +42,7 @@ def find_origins(
             told[object_id] = TaskKey(found["dag"], found["run"], found["task"], int(found["index"] or -1))
     told |= _by_mark(session, marks)
     existing = _existing(session, {(key.dag_id, key.run_id) for key in told.values()})
-    return {
-        object_id: key
-        for object_id, key in told.items()
-        if (key.dag_id, key.run_id) in existing and key.dag_id in readable
-    }
+    return {object_id: key for object_id, key in told.items() if (key.dag_id, key.run_id) in existing}
 
 
 def _by_mark(session: Session, marks: Mapping[str, str]) -> dict[str, TaskKey]:

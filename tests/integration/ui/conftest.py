@@ -42,16 +42,18 @@ class Ui:
     def __init__(self, client: TestClient) -> None:
         self.client = client
 
-    def token(self, role: str | None) -> str:
+    def token(self, role: str | None, name: str = "someone") -> str:
         """Return the token of a user who has a role; without one, the user may do nothing."""
         from airflow.api_fastapi.app import get_auth_manager
         from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 
-        return get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="someone", role=role))
+        return get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=name, role=role))
 
-    def get(self, path: str, *, role: str | None = "admin", **query: Any) -> httpx.Response:
+    def get(
+        self, path: str, *, role: str | None = "admin", user: str = "someone", **query: Any
+    ) -> httpx.Response:
         """Ask with the token in the header."""
-        headers = {"Authorization": f"Bearer {self.token(role)}"}
+        headers = {"Authorization": f"Bearer {self.token(role, user)}"}
         return self.client.get(
             f"/qianfan/{path}", params=query or None, headers=headers, follow_redirects=False
         )
@@ -71,7 +73,10 @@ class Ui:
 def _server(_database: None) -> Iterator[TestClient]:
     from airflow.api_fastapi.app import create_app
 
-    with TestClient(create_app("core")) as client:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW__CORE__AUTH_MANAGER", "rights.AuthManager")
+        app = create_app("core")
+    with TestClient(app) as client:
         yield client
 
 
