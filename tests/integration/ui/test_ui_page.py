@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
+from versions import AIRFLOW
 
 from airflow_qianfan import plugins
 
@@ -85,12 +87,10 @@ def test_model_versions(ui, emulator, service):
 
 @pytest.mark.parametrize("kind", ["services", "batch-inferences", "imports"])
 def test_other_kinds_may_be_empty(ui, emulator, kind):
-    assert ui.read(f"{LISTS}/{kind}") == {
-        "rows": [],
-        "next": None,
-        "now": pytest.approx(0, abs=1e12),
-        "problems": [],
-    }
+    before = time.time()
+    answer = ui.read(f"{LISTS}/{kind}")
+    assert before <= answer.pop("now") <= time.time()
+    assert answer == {"rows": [], "next": None, "problems": []}
 
 
 def test_imports_are_seen_at_their_versions(ui, emulator):
@@ -148,9 +148,9 @@ def test_origin_and_comparison(ui, start_emulator, nightly, service):
         True,
     )
     assert third["origin"] is None, "this Airflow has no such run"
-    if second["origin"] is not None:  # before Airflow 3.3 a mark alone leads nowhere
-        assert second["origin"]["run_id"] == runs[1]
-        assert second["hyper_parameters"]["epoch"] == "3"
+    told = second["origin"] and second["origin"]["run_id"], second["hyper_parameters"].get("epoch")
+    # Before Airflow 3.3 a mark alone leads nowhere.
+    assert told == ((runs[1], "3") if AIRFLOW >= (3, 3) else (None, None))
 
 
 @pytest.mark.parametrize("ids", [["task-1"], [f"task-{number}" for number in range(11)]])

@@ -8,12 +8,79 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from provided import OPERATORS, SENSORS
 
-from airflow_qianfan.links import QianfanConsoleLink, QianfanTabLink, QianfanVisualDLLink, push_links
+from airflow_qianfan.links import (
+    QianfanConsoleLink,
+    QianfanDatasetLink,
+    QianfanEvalTaskLink,
+    QianfanFineTuningTaskLink,
+    QianfanModelLink,
+    QianfanServiceLink,
+    QianfanTabLink,
+    QianfanVisualDLLink,
+    push_links,
+)
 from airflow_qianfan.operators.finetuning import QianfanFineTuningOperator
 from airflow_qianfan.operators.model import QianfanCreateCustomModelOperator
 from airflow_qianfan.operators.service import QianfanModifyServiceOperator
 
 KEY = {"dag_id": "my dag", "run_id": "manual__2026-11-22T00:00:00+00:00", "task_id": "group.train"}
+
+
+PAGES = {
+    QianfanDatasetLink: [
+        "DescribeDatasetVersionOperator",
+        "CreateImportTaskOperator",
+        "DescribeImportTaskOperator",
+        "PublishDatasetVersionOperator",
+        "CreateExportTaskOperator",
+        "DescribeExportTaskOperator",
+        "DatasetOperator",
+        "DatasetImportSensor",
+        "DatasetVersionImportSensor",
+        "DatasetPublishSensor",
+        "DatasetExportSensor",
+    ],
+    QianfanEvalTaskLink: [
+        "CreateEvalTaskOperator",
+        "DescribeEvalTaskOperator",
+        "DescribeEvalTaskReportOperator",
+        "StopEvalTaskOperator",
+        "EvaluationOperator",
+        "EvalTaskSensor",
+    ],
+    QianfanFineTuningTaskLink: [
+        "CreateFineTuningTaskOperator",
+        "DescribeFineTuningTaskOperator",
+        "StopFineTuningTaskOperator",
+        "FineTuningOperator",
+        "FineTuningTaskSensor",
+    ],
+    QianfanModelLink: [
+        "CancelModelCompTaskOperator",
+        "CreateModelCompTaskOperator",
+        "DescribeModelCompTaskOperator",
+        "ModelCompressionOperator",
+        "CreateModelExportTaskOperator",
+        "DescribeModelExportTaskOperator",
+        "ModelExportOperator",
+        "CreateCustomModelOperator",
+        "DescribeModelOperator",
+        "ModelSensor",
+        "ModelCompTaskSensor",
+        "ModelExportSensor",
+    ],
+    QianfanServiceLink: [
+        "CreateServiceOperator",
+        "DescribeServiceOperator",
+        "ModifyServiceOperator",
+        "ScaleServiceOperator",
+        "DeactivateServiceOperator",
+        "AttachLogStoreOperator",
+        "ServiceOperator",
+        "ServiceSensor",
+    ],
+}
+"""Who leads to which page of the console: all operators and sensors about one thing that has a page there."""
 
 
 class TaskInstance(SimpleNamespace):
@@ -66,7 +133,14 @@ def test_links_of_an_operator(operator, names):
 
 
 @pytest.mark.parametrize("found", [*OPERATORS, *SENSORS], ids=lambda found: found.__name__)
-def test_each_operator_and_sensor_leads_to_its_tab_and_to_one_page_at_most(found):
+def test_each_operator_and_sensor_leads_to_its_tab_and_to_its_page(found):
     links = found.operator_extra_links
     assert sum(isinstance(link, QianfanTabLink) for link in links) == 1
-    assert sum(isinstance(link, QianfanConsoleLink) for link in links) <= 1
+    name = found.__name__.removeprefix("Qianfan")
+    pages = [page for page, names in PAGES.items() if name in names]
+    assert [type(link) for link in links if isinstance(link, QianfanConsoleLink)] == pages
+
+
+def test_the_page_of_each_name_in_the_table_is_somebodys():
+    names = [found.__name__.removeprefix("Qianfan") for found in (*OPERATORS, *SENSORS)]
+    assert sorted(name for of_page in PAGES.values() for name in of_page if name not in names) == []
