@@ -246,5 +246,7 @@ def _source(model: Model) -> str | None:
     """Return what a model version was made from, as far as its description says."""
     info = model.source_info if isinstance(model.source_info, dict) else {}
     meta = info.get("trainMeta")
-    found = meta.get("taskId") if isinstance(meta, dict) else None
-    return found if isinstance(found, str) else info.get("sourceType")
+    # What it holds beside the type is not documented: it may be what was sent, or flat.
+    places = (meta if isinstance(meta, dict) else {}, info)
+    found = [place.get("taskId") for place in places] + [info.get("sourceType")]
+    return next((text for text in found if isinstance(text, str)), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ _FACTS = (
 
 _NAMES = ("job_name", "name", "model_name", "model_set_name", "dataset_name")
 _ENDS = ("finish_date", "finish_time", "end_time")
+_ZONE = re.compile(r"(Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
 _WAITING = frozenset({"Waiting", "Queuing"})
 
 
@@ -125,7 +127,7 @@ def remembered(kind: type[RemoteObject], object_id: str, result: Mapping[str, An
 
 def ended(found: RemoteObject) -> float | None:
     """Return when it ended, in seconds since the epoch; None where the service does not say."""
-    return timestamp(_first(found, _ENDS))
+    return _moment(_first(found, _ENDS))
 
 
 def estimate(began: float | None, progress: float | None, now: float) -> float | None:
@@ -152,9 +154,15 @@ def _show_training(found: FineTuningTask, view: ObjectView) -> None:
 def _created(found: RemoteObject, now: float) -> float | None:
     created = found.started
     if created is None:
-        created = timestamp(_first(found, ("create_time",)))
+        created = _moment(_first(found, ("create_time",)))
     # In which time zone the service writes its dates is not documented: the future is in another than ours.
     return None if created is None or created > now + 60 else created
+
+
+def _moment(text: str | None) -> float | None:
+    """Return a date in seconds since the epoch; one without a zone is taken for Beijing's."""
+    zone = "" if text is None or _ZONE.search(text) else "+08:00"
+    return timestamp(f"{text}{zone}" if text else None)
 
 
 def _first(found: RemoteObject, names: tuple[str, ...]) -> str | None:

@@ -253,7 +253,7 @@ class Service:
             QianfanHook().call(CreateCustomModelSet(model_set_name=name, model_type="Text2Text")).model_set_id
         )
 
-    def model(self, name: str = "bot") -> str:
+    def model(self, name: str = "bot", model_set_id: str | None = None) -> str:
         files = {
             "bucket": "b",
             "objectPath": "p",
@@ -261,7 +261,7 @@ class Service:
             "modelApplicationType": "chat",
         }
         request = CreateCustomModel(
-            model_set_id=self.model_set(name), source_type="Import", import_meta=files
+            model_set_id=model_set_id or self.model_set(name), source_type="Import", import_meta=files
         )
         return QianfanHook().call(request).model_id
 

@@ -77,33 +77,12 @@ def test_texts_are_the_same_in_both_languages():
     assert keys("texts-en.js") == keys("texts-zh.js")
 
 
-def test_model_versions(ui, emulator, service):
-    model_id = service.model()
-    (row,) = ui.read(f"{LISTS}/models")["rows"]
-    assert (row["id"], row["is_pending"]) == (model_id, True)
-    (row,) = ui.read(f"{LISTS}/models/details", group=[model_id])["rows"]
-    assert (row["state"], row["phase"], row["detail"]) == ("Creating", "active", "Import")
-
-
 @pytest.mark.parametrize("kind", ["services", "batch-inferences", "imports"])
 def test_other_kinds_may_be_empty(ui, emulator, kind):
     before = time.time()
     answer = ui.read(f"{LISTS}/{kind}")
     assert before <= answer.pop("now") <= time.time()
     assert answer == {"rows": [], "next": None, "problems": []}
-
-
-def test_imports_are_seen_at_their_versions(ui, emulator):
-    from airflow_qianfan.api.actions.dataset import CreateDataset, CreateImportTask
-    from airflow_qianfan.hooks.qianfan import QianfanHook
-
-    made = QianfanHook().call(
-        CreateDataset(dataset_name="questions", data_format="PromptResponse", storage_type="sysStorage")
-    )
-    QianfanHook().call(CreateImportTask(version_id=made.version_id, files=["bos:/bucket/a.jsonl"]))
-    (row,) = ui.read(f"{LISTS}/imports")["rows"]
-    (row,) = ui.read(f"{LISTS}/imports/details", group=[row["group"]])["rows"]
-    assert (row["id"], row["phase"]) == (made.version_id, "active")
 
 
 def test_a_group_that_is_gone_does_not_hide_the_others(ui, emulator, service):

@@ -15,10 +15,10 @@ const KINDS = ["trainings", "models", "services", "batch-inferences", "imports"]
 const PHASES = ["active", "succeeded", "failed", "stopped"];
 const COLUMNS = {
   trainings: ["select", "name", "state", "progress", "created", "duration", "model", "origin"],
-  models: ["name", "state", "created", "model", "detail.models", "origin"],
-  services: ["name", "state", "created", "model", "detail.services", "origin"],
+  models: ["name", "state", "created", "age", "model", "detail.models", "origin"],
+  services: ["name", "state", "created", "age", "model", "detail.services", "origin"],
   "batch-inferences": ["name", "state", "progress", "created", "duration", "model", "detail.batch-inferences", "origin"],
-  imports: ["name", "state", "created", "samples", "detail.imports", "origin"],
+  imports: ["name", "state", "created", "age", "samples", "detail.imports", "origin"],
 };
 
 const state = { connection: null, kind: "trainings", search: "", phase: "", page: 0, selected: new Set(), compare: null };
@@ -165,7 +165,8 @@ function draw() {
   compareButton.disabled = state.selected.size < 2;
   compareButton.title = t("page.compareHint");
   const goesOn = rows.some((row) => row.phase === "active");
-  parts.table.update([rows, state.kind, [...state.selected], store.isComplete, Boolean(store.error), goesOn && Math.round(store.now)], () => table(rows));
+  const moment = Math.floor(store.now / (goesOn ? 1 : 60));
+  parts.table.update([rows, state.kind, [...state.selected], store.isComplete, Boolean(store.error), moment], () => table(rows));
   parts.pager.update([state.page, pages], () => (pages > 1 ? pager(pages) : null));
   // A state that is asked for can only be found where the states are known.
   store.complete(state.phase ? all : rows);
@@ -202,6 +203,7 @@ function cell(name, row) {
   if (name === "state") return plain(row.is_pending ? h("span", { class: "sub" }, t("state.pending")) : badge(row.state, row.phase));
   if (name === "progress") return plain(row.progress === null ? "–" : progressBar(row.progress, row.phase, { small: true, label: `${t("progress.label")}: ${row.name ?? row.id}` }));
   if (name === "created") return plain(dateTime(row.created), "number");
+  if (name === "age") return plain(duration(row.created && store.now - row.created), "number");
   if (name === "duration") return plain(duration(took(row)), "number");
   if (name === "model" || name === "samples") return plain(row.model);
   if (name === "origin") return plain(row.origin && airflowLink(runUrl(row.origin), row.origin.dag_id));

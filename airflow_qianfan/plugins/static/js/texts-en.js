@@ -151,6 +151,7 @@ export const EN = {
   "column.progress": "Progress",
   "column.created": "Created",
   "column.duration": "Duration",
+  "column.age": "Age",
   "column.model": "Model",
   "column.samples": "Samples",
   "column.origin": "DAG run",

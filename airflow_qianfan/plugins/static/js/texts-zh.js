@@ -151,6 +151,7 @@ export const ZH = {
   "column.progress": "进度",
   "column.created": "创建时间",
   "column.duration": "耗时",
+  "column.age": "已存在",
   "column.model": "模型",
   "column.samples": "样本数",
   "column.origin": "DAG 运行",
