@@ -28,6 +28,8 @@ from local_stack.qianfan import CONNECTION_ID, LocalQianfan
 from local_stack.waiting import wait_for
 
 DAG_ID, WAITING = "many_waiting", 10
+RUN_ID = "of_all_trainings"
+"""The DAG run that the descriptions of all trainings name, so that each row has to be led back to it."""
 HOUR = 3600.0
 DETAILS = 25
 """How many trainings the page asks for at once, when they are scrolled into sight."""
@@ -56,8 +58,8 @@ def run(trainings: int = 1000, rounds: int = 10) -> Section:
         airflow.wait_ready(DAG_ID)
         airflow.api.add_connection(CONNECTION_ID, qianfan.connection)
         airflow.api.unpause(DAG_ID)
-        run_id = airflow.api.trigger(DAG_ID, {"fine_tuning_task_ids": task_ids[:WAITING]})
-        wait_for(lambda: _deferred(airflow, run_id) == WAITING, what=f"{WAITING} sensors wait")
+        airflow.api.trigger(DAG_ID, {"fine_tuning_task_ids": task_ids[:WAITING]}, run_id=RUN_ID)
+        wait_for(lambda: _deferred(airflow, RUN_ID) == WAITING, what=f"{WAITING} sensors wait")
         rows, first = _ask(airflow, client, trainings, rounds)
         log = airflow.log_path.read_text(encoding="utf-8", errors="replace")
     slowest = max(int(took) for took, path in _REQUEST.findall(log) if path.startswith("/qianfan/")) / 1e6
@@ -87,7 +89,12 @@ def run(trainings: int = 1000, rounds: int = 10) -> Section:
 
 def _train(client: QianfanClient, number: int) -> str:
     job = client.call(
-        CreateFineTuningJob(name=f"training_{number}", model="ERNIE-Speed-8K", train_mode="SFT")
+        CreateFineTuningJob(
+            name=f"training_{number}",
+            model="ERNIE-Speed-8K",
+            train_mode="SFT",
+            description=f"Airflow: {DAG_ID} / {RUN_ID} / wait [airflow:{number:012x}]",
+        )
     )
     data = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
     request = CreateFineTuningTask(
@@ -124,11 +131,15 @@ def _ask(
         begun = time.perf_counter()
         shown = get("trainings").json()["rows"]
         first = time.perf_counter() - begun
+        if not all(row["origin"] for row in shown):
+            raise RuntimeError("The DAG run of a training was not found: there is nothing to measure.")
         groups = [row["group"] for row in shown[:DETAILS]]
+        task: dict[str, str | int] = {"dag_id": DAG_ID, "run_id": RUN_ID, "task_id": "wait", "map_index": 0}
         asked: dict[str, tuple[Callable[[], object], int]] = {
             "first rows": (lambda: get("trainings"), 1),
             f"states of {DETAILS}": (lambda: get("trainings/details", group=groups), len(groups)),
             "all rows": (read_all, -(-trainings // PART)),
+            "tab of a task": (lambda: web.get("/qianfan/api/task", params=task).raise_for_status(), 1),
         }
         rows = []
         for name, (ask, calls) in asked.items():
