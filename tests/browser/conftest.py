@@ -116,16 +116,31 @@ class Viewer:
         self.page.wait_for_selector("main[aria-busy=false]")
         return self.page
 
-    def picture(self, name: str) -> None:
-        """Keep a picture, where somebody wants to have them."""
+    def overview_of(self, kind: str) -> Any:
+        """Open a kind of object on the page, without Airflow around it, and return the browser's page."""
+        self.page.goto("about:blank")  # another fragment alone opens nothing
+        return self.view("page", fragment=f"kind={kind}")
+
+    def check_with_axe(self, what: str) -> None:
+        """Fail where axe finds anything, or the view is wider than the screen."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.page).response["violations"]
+        told = [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found]
+        assert told == [], what
+        width = self.page.viewport_size["width"]
+        assert self.page.evaluate("document.documentElement.scrollWidth") <= width, what
+
+    def picture(self, name: str, part: Any = None) -> None:
+        """Keep a picture, where somebody wants to have them; of a part of the page, if given."""
         if folder := os.environ.get("QIANFAN_SCREENSHOTS"):
             Path(folder).mkdir(parents=True, exist_ok=True)
-            self.page.screenshot(path=Path(folder) / f"{name}.png")
+            (part or self.page).screenshot(path=Path(folder) / f"{name}.png")
 
 
 @pytest.fixture
 def look(chromium: Any, airflow: LocalAirflow) -> Iterator[Callable[..., Viewer]]:
-    """Let somebody look, who has a screen and a language."""
+    """Let somebody look, who has a screen, a language, and a theme in Airflow and one of the system."""
     with contextlib.ExitStack() as stack:
 
         def look(
@@ -135,13 +150,18 @@ def look(chromium: Any, airflow: LocalAirflow) -> Iterator[Callable[..., Viewer]
             theme: str = "light",
             locale: str = "en-US",
             url: str = "",
+            system: str = "",
         ) -> Viewer:
             context = chromium.new_context(
-                viewport={"width": width, "height": height}, color_scheme=theme, locale=locale
+                viewport={"width": width, "height": height},
+                color_scheme=system or theme,
+                locale=locale,
+                permissions=["clipboard-read", "clipboard-write"],
             )
             stack.callback(context.close)
             context.set_default_timeout(PATIENCE * 1000)
-            context.add_init_script(f"try {{ localStorage.setItem('theme', '{theme}') }} catch {{}}")
+            # Airflow's choice, until the person makes another one.
+            context.add_init_script(f"try {{ localStorage.theme ??= '{theme}' }} catch {{}}")
             context.add_cookies([{"name": "_token", "value": _token(airflow), "url": url or airflow.url}])
             viewer = Viewer(airflow, context.new_page(), url or airflow.url)
             viewer.page.on("pageerror", lambda error: viewer.troubles.append(str(error)))
@@ -169,25 +189,51 @@ def _token(airflow: LocalAirflow) -> str:
 
 @pytest.fixture(scope="session")
 def runs(airflow: LocalAirflow, qianfan: LocalQianfan) -> list[str]:
-    """Two DAG runs that have trained and published, with other hyper-parameters."""
-    return [
-        finish(airflow, begin(airflow, qianfan, epoch=epoch, rate=rate))
-        for epoch, rate in ((1, 0.0003), (3, 0.0003))
+    """Three DAG runs that have trained and published, with other hyper-parameters."""
+    begun = [
+        begin(airflow, qianfan, epoch=epoch, rate=rate)
+        for epoch, rate in ((1, 0.0003), (3, 0.0003), (2, 0.0001))
     ]
+    return [finish(airflow, run_id) for run_id in begun]
+
+
+@pytest.fixture(scope="session")
+def others(qianfan: LocalQianfan, runs: list[str]) -> dict[str, str]:
+    """One object of each kind that the DAG has not made: the name of each, by the kind."""
+    from airflow_qianfan.api.actions.batch_inference import CreateBatchInferenceTask
+    from airflow_qianfan.api.actions.dataset import CreateDataset, CreateImportTask
+    from airflow_qianfan.api.actions.model import DescribeCustomModelSets
+    from airflow_qianfan.api.actions.service import CreateService
+
+    with qianfan.client() as client:
+        (model_set,) = client.call(DescribeCustomModelSets()).rows
+        model_id = model_set.model_ids[0]
+        client.call(
+            CreateService(
+                model_set_id=model_set.model_set_id,
+                model_id=model_id,
+                name="faq",
+                url_suffix="faq",
+                resource_config={"region": "bj", "type": "GPU-1-1", "qps": 5},
+                billing={"paymentTiming": "Postpaid", "chargeType": "ComputingUnit"},
+            )
+        )
+        files = {"input_bos_uri": "bos:/bucket/in", "output_bos_uri": "bos:/bucket/out"}
+        client.call(CreateBatchInferenceTask(name="questions", model_id=model_id, **files))
+        made = client.call(
+            CreateDataset(dataset_name="answers", data_format="PromptResponse", storage_type="sysStorage")
+        )
+        client.call(CreateImportTask(version_id=made.version_id, files=["bos:/bucket/a.jsonl"]))
+    return {"services": "faq", "batch-inferences": "questions", "imports": "answers"}
 
 
 @pytest.fixture
 def hostile(qianfan: LocalQianfan) -> str:
     """A job and a training whose name and description try to be more than text; returns the name."""
     from airflow_qianfan.api.actions.finetuning import CreateFineTuningJob, CreateFineTuningTask
-    from airflow_qianfan.api.client import QianfanClient
-    from airflow_qianfan.api.config import QianfanConfig
 
     name = f"<script>{len(qianfan.journal())}"
-    config = QianfanConfig(
-        access_key_id=qianfan.access_key, secret_access_key=qianfan.secret_key, endpoint=qianfan.endpoint
-    )
-    with QianfanClient(config) as client:
+    with qianfan.client() as client:
         job = client.call(
             CreateFineTuningJob(
                 name=name,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import port_for
-import pytest
 from nightly_runs import DAG_ID, begin, finish
 
 from local_stack.waiting import wait_for
@@ -19,7 +18,7 @@ def test_the_walk_from_a_new_connection_to_two_trainings_that_are_compared(airfl
     tested = airflow.command("connections", "test", "from_the_form")
     assert "Connection success!" in tested.stdout, tested.stdout + tested.stderr
 
-    run_id = begin(airflow, qianfan, epoch=2, rate=0.0001, connection="from_the_form")
+    run_id = begin(airflow, qianfan, epoch=4, rate=0.0002, connection="from_the_form")
     frame = viewer.tab(run_id)
     bar = frame.get_by_role("progressbar")
     expect(frame.locator(".badge.active").first).to_contain_text("Running")
@@ -36,10 +35,9 @@ def test_the_walk_from_a_new_connection_to_two_trainings_that_are_compared(airfl
     expect(bar).to_have_attribute("aria-valuenow", "100")
     expect(frame.locator(".tiles")).to_contain_text("amv-")
     metrics = frame.get_by_role("region", name="Metrics")
-    expect(metrics.locator("thead th")).to_have_count(4)
+    expect(metrics.locator("thead th").nth(len(runs) + 1)).to_be_visible()
     expect(metrics).to_contain_text("run before")
     expect(frame.locator("canvas")).to_be_visible()
-    viewer.picture("tab-done")
 
     # The other tasks of the chain are one click away.
     frame.get_by_role("link", name="publish", exact=True).click()
@@ -49,7 +47,6 @@ def test_the_walk_from_a_new_connection_to_two_trainings_that_are_compared(airfl
     frame = viewer.overview()
     expect(frame.locator("tbody tr").first).to_contain_text("Done")
     expect(frame.locator("tbody tr").first.get_by_role("link", name=DAG_ID, exact=True)).to_be_visible()
-    viewer.picture("page")
     for row in (0, 1):
         frame.get_by_role("checkbox").nth(row).check()
     frame.get_by_role("button", name="Compare 2").click()
@@ -60,14 +57,21 @@ def test_the_walk_from_a_new_connection_to_two_trainings_that_are_compared(airfl
     expect(differing.nth(0)).to_contain_text("differs")
     expect(frame.locator(".legend li")).to_have_count(2)
     expect(frame.locator("canvas")).to_be_visible()
-    viewer.picture("compare")
 
     # What a person reads in the log; the checkpoints are folded.
+    viewer.page.set_viewport_size({"width": 1560, "height": 1000})
     viewer.page.goto(f"{viewer.url}/dags/{DAG_ID}/runs/{run_id}/tasks/train")
     expect(viewer.page.get_by_text("Best checkpoint: step")).to_be_visible()
     expect(viewer.page.get_by_text("█").first).to_be_visible()
-    expect(viewer.page.get_by_text(re.compile("Step +Perplexity"))).not_to_be_visible()
-    viewer.picture("log")
+    group, table = (
+        viewer.page.get_by_text(re.compile(one)) for one in (r"\d+ checkpoints", "Step +Perplexity")
+    )
+    expect(group).to_be_visible()
+    expect(table).to_have_count(0)
+    viewer.picture("log", viewer.page.get_by_test_id("virtual-scroll-container"))
+    group.click()
+    expect(table).to_be_visible()
+    viewer.page.set_viewport_size({"width": 1280, "height": 1000})
 
     # The links of a task, on its own page in Airflow.
     viewer.page.goto(f"{viewer.url}/dags/{DAG_ID}/runs/{run_id}/tasks/train/details")
@@ -126,14 +130,17 @@ def test_search_and_state_filter_the_list(runs, look, hostile):
     from playwright.sync_api import expect
 
     page = look().view("page")
+    expect(page.locator("tbody tr", has_text=hostile)).to_be_visible()
     page.get_by_label("Search").fill("nightly")
-    expect(page.locator("tbody tr").filter(has_not_text="nightly")).to_have_count(0)
+    # Those of the DAG, and not the one of another name.
+    expect(page.locator("tbody tr", has_text=hostile)).to_have_count(0)
+    expect(page.locator("tbody tr", has_text="nightly").nth(len(runs) - 1)).to_be_visible()
     page.get_by_label("Search").fill("no such thing")
     expect(page.get_by_text("Nothing fits.")).to_be_visible()
     page.get_by_label("Search").fill("")
     page.get_by_label("State").select_option("active")
-    expect(page.locator("tbody tr", has_text=hostile)).to_be_visible()
     expect(page.locator("tbody tr", has_text="Done")).to_have_count(0)
+    expect(page.locator("tbody tr", has_text=hostile)).to_be_visible()
 
 
 def test_tabs_are_chosen_with_the_keyboard(runs, look):
@@ -144,50 +151,6 @@ def test_tabs_are_chosen_with_the_keyboard(runs, look):
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("tab", name="Model versions")).to_be_focused()
     expect(page.locator("tbody tr").first).to_contain_text("Ready")
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(runs, look, hostile, theme, width):
-    from axe_playwright_python.sync_playwright import Axe
-    from playwright.sync_api import expect
-
-    viewer = look(theme=theme, width=width, height=844)
-
-    def check(name):
-        found = Axe().run(viewer.page).response["violations"]
-        told = [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found]
-        assert told == [], f"{name}, {theme}, {width} wide"
-        assert viewer.page.evaluate("document.documentElement.scrollWidth") <= width
-        viewer.picture(f"{name}-{theme}-{width}")
-
-    page = viewer.view("task", dag_id=DAG_ID, run_id=runs[1], task_id="train", map_index="{MAP_INDEX}")
-    expect(page.locator("canvas")).to_be_visible()
-    page.locator("summary").click()
-    assert page.evaluate("document.documentElement.dataset.theme") == theme
-    check("task")
-
-    page = viewer.view("page")
-    expect(page.locator("tbody tr", has_text="Done").nth(1)).to_be_visible()
-    check("page")
-
-    done = page.locator("tbody tr", has_text="Done")
-    for row in (0, 1):
-        done.nth(row).get_by_role("checkbox").check()
-    page.get_by_role("button", name="Compare 2").click()
-    expect(page.locator("canvas")).to_be_visible()
-    check("compare")
-    assert viewer.troubles == []
-
-
-def test_chinese_by_the_language_of_the_browser(runs, look):
-    from playwright.sync_api import expect
-
-    viewer = look(locale="zh-CN", height=1000)
-    frame = viewer.tab(runs[1])
-    expect(frame.get_by_role("heading", name="损失与困惑度")).to_be_visible()
-    expect(frame.locator("html")).to_have_attribute("lang", "zh-CN")
-    viewer.picture("tab-zh")
 
 
 def test_it_refreshes_itself_and_stops_while_nobody_sees_it(airflow, qianfan, look):

@@ -1,12 +1,11 @@
 // Two to ten trainings side by side.
 
-import { runUrl } from "./airflow.js";
 import { read } from "./api.js";
 import { look, makeChart, sample } from "./chart.js";
 import { h, icon } from "./dom.js";
 import { duration, known, number, t } from "./i18n.js";
 import { metricsTable } from "./metrics.js";
-import { airflowLink, badge, card, explain, externalLink, notice, scrollable } from "./parts.js";
+import { badge, card, explain, externalLink, listTable, notice, runLink, scrollable } from "./parts.js";
 
 /** Read and show trainings; `back` is called to leave. Returns the element, and what draws it in another theme. */
 export async function showComparison(connection, ids, back) {
@@ -45,22 +44,14 @@ function summary(trainings) {
   const rows = trainings.map((training, index) => {
     const { object } = training;
     const took = object.started !== null && object.ended !== null ? object.ended - object.started : null;
-    return h(
-      "tr",
-      {},
-      h("th", { scope: "row" }, sample(look(index)), " ", heading(training, index)),
-      h("td", {}, h("code", {}, object.id)),
-      h("td", {}, badge(object.state, object.phase)),
-      h("td", {}, [object.facts.model, object.facts.train_mode, object.facts.parameter_scale].filter(Boolean).join(" · ")),
-      h("td", { class: "number" }, duration(took)),
-      h("td", { class: "number" }, object.best_step === null ? "–" : t("best.value", { step: object.best_step })),
-      h("td", {}, training.origin ? airflowLink(runUrl(training.origin), training.origin.dag_id) : "–"),
-      h("td", {}, training.url ? externalLink(training.url, t("link.console")) : "–"),
-    );
+    const model = [object.facts.model, object.facts.train_mode, object.facts.parameter_scale].filter(Boolean).join(" · ");
+    const best = object.best_step === null ? null : t("best.value", { step: object.best_step });
+    const name = [sample(look(index)), " ", heading(training, index)];
+    const console = training.url && externalLink(training.url, t("link.console"));
+    return { cells: [name, h("code", {}, object.id), badge(object.state, object.phase), model, duration(took), best, runLink(training.origin), console] };
   });
   const heads = [t("column.name"), known("kind", "fine_tuning_task_id"), t("column.state"), t("column.model"), t("column.duration"), t("best.label"), t("column.origin"), t("link.console")];
-  const head = h("thead", {}, h("tr", {}, heads.map((name) => h("th", { scope: "col" }, name))));
-  return scrollable(t("compare.trainings"), h("table", {}, head, h("tbody", {}, rows)));
+  return scrollable(t("compare.trainings"), listTable(t("compare.trainings"), heads, rows));
 }
 
 class Curves {

@@ -25,6 +25,14 @@ const TIME = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit
 /** Return a time, given in seconds since the epoch, with its date. */
 export const dateTime = (seconds) => (seconds === null || seconds === undefined ? "–" : DATE.format(seconds * 1000));
 
+/** Return a time, given in seconds since the epoch, to the second, with its day, and with its year if that is not this one. */
+export function shortDateTime(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  const date = new Date(seconds * 1000);
+  const year = date.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
+  return new Intl.DateTimeFormat(LOCALE, { ...year, month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" }).format(date);
+}
+
 /** Return a time of today without its date, and any other with it. */
 export function moment(seconds) {
   if (seconds === null || seconds === undefined) return "–";

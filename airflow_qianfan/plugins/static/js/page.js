@@ -1,11 +1,11 @@
 // The page of the navigation: what is at Qianfan, newest first.
 
-import { followTheme, runUrl } from "./airflow.js";
+import { followTheme } from "./airflow.js";
 import { Refresher, parameters, read } from "./api.js";
 import { showComparison } from "./compare.js";
 import { announce, h, Part } from "./dom.js";
 import { dateTime, duration, t } from "./i18n.js";
-import { airflowLink, badge, explain, externalLink, notice, progressBar } from "./parts.js";
+import { badge, explain, externalLink, notice, progressBar, runLink } from "./parts.js";
 import { Store } from "./store.js";
 
 const SECONDS = 10;
@@ -195,7 +195,7 @@ function table(rows) {
 
 function cell(name, row) {
   const plain = (content, kind = "") => h("td", { role: "cell", class: kind, dataset: { label: t(`column.${name}`) } }, content ?? "–");
-  if (name === "select") return h("td", { role: "cell" }, row.is_pending || row.id === row.group ? null : checkbox(row));
+  if (name === "select") return h("td", { role: "cell", class: "select" }, row.is_pending || row.id === row.group ? null : checkbox(row));
   if (name === "name") {
     const shown = row.name ?? row.id;
     return h("th", { role: "rowheader", scope: "row" }, row.url ? externalLink(row.url, shown) : shown, h("code", {}, row.id));
@@ -206,7 +206,7 @@ function cell(name, row) {
   if (name === "age") return plain(duration(row.created && store.now - row.created), "number");
   if (name === "duration") return plain(duration(took(row)), "number");
   if (name === "model" || name === "samples") return plain(row.model);
-  if (name === "origin") return plain(row.origin && airflowLink(runUrl(row.origin), row.origin.dag_id));
+  if (name === "origin") return plain(runLink(row.origin));
   return plain(row.detail);
 }
 

@@ -1,8 +1,8 @@
 // What both pages are made of.
 
-import { follow } from "./airflow.js";
+import { follow, runUrl } from "./airflow.js";
 import { h, icon } from "./dom.js";
-import { known, percent, t } from "./i18n.js";
+import { known, percent, shortDateTime, t } from "./i18n.js";
 
 const WAITING = new Set(["Waiting", "Queuing", "New", "Created"]);
 
@@ -109,6 +109,34 @@ export function explain(error) {
   if (error.status === 401) return t("problem.login");
   if (error.status === 403) return t("problem.forbidden");
   return t("problem.failed", { reason: error.message });
+}
+
+/** Make a table that a phone shows as a list. Rows have cells, the first of which names the row, and a class. */
+export function listTable(label, heads, rows) {
+  const head = h("tr", { role: "row" }, heads.map((name) => h("th", { role: "columnheader", scope: "col" }, name)));
+  const body = rows.map(({ cells: [name, ...values], kind = "" }) =>
+    h(
+      "tr",
+      { role: "row", class: kind },
+      h("th", { role: "rowheader", scope: "row" }, name),
+      values.map((value, index) => h("td", { role: "cell", dataset: { label: heads[index + 1] } }, value ?? "–")),
+    ),
+  );
+  // Where its rows are no rows to the browser, the roles say what they are.
+  return h("table", { class: "list", role: "table", "aria-label": label }, h("thead", { role: "rowgroup" }, head), h("tbody", { role: "rowgroup" }, body));
+}
+
+/** Make the link to the DAG run that has made something. */
+export function runLink(origin) {
+  if (!origin) return null;
+  return h("span", { class: "run" }, airflowLink(runUrl(origin), origin.dag_id), h("span", { class: "sub", title: origin.run_id }, runName(origin.run_id)));
+}
+
+/** Return the id of a DAG run as a person reads it: Airflow writes a moment into most. */
+function runName(id) {
+  const [, kind, when] = /^([a-z_]+?)__(\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)?)/.exec(id) ?? [];
+  const seconds = when ? Date.parse(when) / 1000 : NaN;
+  return Number.isNaN(seconds) ? id : `${kind.replaceAll("_", " ")} ${shortDateTime(seconds)}`;
 }
 
 /** Let a wide table be scrolled, also with the keyboard. */

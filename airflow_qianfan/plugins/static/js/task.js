@@ -4,9 +4,9 @@ import { followTheme, taskUrl } from "./airflow.js";
 import { Refresher, parameters, read } from "./api.js";
 import { look, makeChart } from "./chart.js";
 import { announce, h, Part } from "./dom.js";
-import { dateTime, duration, known, moment, number, t } from "./i18n.js";
+import { duration, known, moment, number, shortDateTime, t } from "./i18n.js";
 import { metricsTable } from "./metrics.js";
-import { airflowLink, badge, card, copyable, definitions, explain, externalLink, notice, progressBar, scrollable, taskBadge } from "./parts.js";
+import { airflowLink, badge, card, copyable, definitions, explain, externalLink, listTable, notice, progressBar, scrollable, taskBadge } from "./parts.js";
 
 const SECONDS = 3;
 const TRAINING = "fine_tuning_task_id";
@@ -140,8 +140,10 @@ function curve(object, publishedOnes) {
 function metrics(object, view) {
   const columns = [
     { heading: t("metrics.this"), metrics: object.metrics, main: true },
-    ...view.earlier.map((one) => ({ heading: airflowLink(taskUrl(one.task, { tab: true }), dateTime(one.ended)), metrics: one.metrics })),
+    ...view.earlier.map((one) => ({ heading: airflowLink(taskUrl(one.task, { tab: true }), shortDateTime(one.ended)), metrics: one.metrics })),
   ];
+  // Half the width is enough for three.
+  parts.metrics.element.classList.toggle("wide", columns.length > 3);
   const table = metricsTable(columns, { label: t("metrics.title"), compared: true });
   return card(t("metrics.title"), table, view.earlier.length ? [] : h("p", { class: "sub" }, t("metrics.none")));
 }
@@ -165,15 +167,9 @@ function chainTable(chain) {
     const isThis = one.task.task_id === query.task_id && one.task.map_index === Number(query.map_index);
     const name = one.task.task_id + (one.task.map_index >= 0 ? ` [${one.task.map_index}]` : "");
     const own = Object.values(one.ids).slice(0, 2).map((id) => h("code", {}, id));
-    return h(
-      "tr",
-      { class: isThis ? "this" : "" },
-      h("th", { scope: "row" }, isThis ? [name, " ", h("span", { class: "sub" }, `(${t("chain.this")})`)] : airflowLink(taskUrl(one.task, { tab: true }), name)),
-      h("td", {}, taskBadge(one.state)),
-      h("td", {}, one.operator),
-      h("td", { class: "ids" }, own),
-    );
+    const title = isThis ? [name, " ", h("span", { class: "sub" }, `(${t("chain.this")})`)] : airflowLink(taskUrl(one.task, { tab: true }), name);
+    return { cells: [title, taskBadge(one.state), one.operator, h("span", { class: "ids" }, own)], kind: isThis ? "this" : "" };
   });
-  const heads = ["task", "state", "works", "ids"].map((name) => h("th", { scope: "col" }, t(`chain.${name}`)));
-  return scrollable(t("chain.title"), h("table", {}, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows)));
+  const heads = ["task", "state", "works", "ids"].map((name) => t(`chain.${name}`));
+  return scrollable(t("chain.title"), listTable(t("chain.title"), heads, rows));
 }
