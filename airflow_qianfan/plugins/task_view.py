@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,34 @@ from airflow_qianfan.plugins.views import (
 )
 
 _FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
-_EPHEMERAL = frozenset({"queued", "scheduled", "running", "restarting"})
+
+
+class Queueing:
+    """Remembers how long tasks waited in Airflow: one that was deferred is queued anew, and forgets it.
+
+    It knows what was looked at in this process, and nothing else.
+
+    :param size: how many tries of tasks are remembered.
+    """
+
+    def __init__(self, size: int = 2000) -> None:
+        self._size = size
+        self._seen: OrderedDict[tuple[TaskKey, float], float] = OrderedDict()
+
+    def note(self, task: Task) -> float | None:
+        """Take what Airflow tells, and return for how many seconds the task waited, if that is known."""
+        if task.started is None:
+            return None
+        key = task.key, task.started
+        if task.queued is None or task.queued > task.started:
+            return self._seen.get(key)
+        self._seen[key] = task.started - task.queued
+        while len(self._seen) > self._size:
+            self._seen.popitem(last=False)
+        return self._seen[key]
+
+
+QUEUEING = Queueing()
 
 
 @dataclass(frozen=True)
@@ -60,7 +88,7 @@ async def make_task_view(facts: TaskFacts, now: float) -> TaskView:
         state=task.state,
         # What follows, such as a publication, is shown too.
         goes_on=any(one.state not in _FINISHED for one in (task, *facts.run)),
-        queued=_queued(task),
+        queued=QUEUEING.note(task),
         started=task.started,
         ended=task.ended,
         ids=task.ids,
@@ -166,10 +194,3 @@ def _numbers(values: Any) -> dict[str, float]:
         for name, value in found.items()
         if isinstance(value, is_number) and not isinstance(value, bool)
     }
-
-
-def _queued(task: Task) -> float | None:
-    if task.queued is None or task.started is None or task.state in _EPHEMERAL:
-        # While it goes on, it may have been queued anew after it was deferred.
-        return None
-    return task.started - task.queued if task.started >= task.queued else None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
+from airflow_qianfan.api.actions.dataset import Dataset
 from airflow_qianfan.api.actions.finetuning import FineTuningTask
 from airflow_qianfan.plugins.objects import Sightings, estimate, remembered, show
 from airflow_qianfan.plugins.origins import _MARK, _TOLD
 from airflow_qianfan.plugins.runs import Task, TaskKey, read_object
+from airflow_qianfan.plugins.task_view import Queueing
 
 NOW = 1_800_000_000.0
 CREATED = "2027-01-15T07:00:00Z"
@@ -48,6 +52,39 @@ def test_sightings_are_bounded():
         one = FineTuningTask(task_id=f"task-{number}", run_status="Waiting")
         assert sightings.note(one, NOW).waiting == NOW
     assert len(sightings._seen) == 1
+
+
+def queued_task(queued, started):
+    return Task(TaskKey("d", "r", "t"), "running", "QianfanFineTuningOperator", queued, started, None)
+
+
+def test_queueing_in_airflow_is_remembered_after_a_deferral_and_told_anew_of_another_try():
+    queueing = Queueing()
+    assert queueing.note(queued_task(NOW, None)) is None, "it still waits"
+    assert queueing.note(queued_task(NOW, NOW + 5)) == 5
+    assert queueing.note(queued_task(NOW + 60, NOW + 5)) == 5, "it was deferred, and queued anew"
+    assert queueing.note(queued_task(NOW + 100, NOW + 103)) == 3
+    assert Queueing().note(queued_task(NOW + 60, NOW + 5)) is None, "nobody has looked before"
+
+
+def test_memory_of_queueing_is_bounded():
+    queueing = Queueing(size=1)
+    for number in range(3):
+        assert queueing.note(queued_task(NOW, NOW + number)) == number
+    assert len(queueing._seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("date", "moment"),
+    [
+        ("2027-01-15T15:00:00+08:00", datetime(2027, 1, 15, 7, tzinfo=UTC).timestamp()),
+        ("2027-01-15T07:00:00Z", datetime(2027, 1, 15, 7, tzinfo=UTC).timestamp()),
+        ("2027-01-15 15:00:00", datetime(2027, 1, 15, 7, tzinfo=UTC).timestamp()),
+        ("soon", None),
+    ],
+)
+def test_a_date_without_a_zone_is_beijings(date, moment):
+    assert show(Dataset(dataset_id="dg-1", create_time=date), NOW).started == moment
 
 
 def test_date_in_the_future_is_in_another_time_zone():
