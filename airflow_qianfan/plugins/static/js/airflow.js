@@ -62,7 +62,8 @@ export function followTheme(changed = () => {}) {
     root.dataset.theme = theme;
     const page = outside();
     const behind = page && getComputedStyle(page.documentElement).backgroundColor;
-    if (/^rgb\(/.test(behind ?? "")) root.style.setProperty("--bg", behind);
+    // What lets something through, such as rgba(0, 0, 0, 0), is no colour to read on.
+    if (behind && !/^(rgba|transparent)|\//.test(behind)) root.style.setProperty("--bg", behind);
     else root.style.removeProperty("--bg");
     changed();
   };
