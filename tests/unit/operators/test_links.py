@@ -28,6 +28,8 @@ KEY = {"dag_id": "my dag", "run_id": "manual__2026-11-22T00:00:00+00:00", "task_
 
 PAGES = {
     QianfanDatasetLink: [
+        "CreateDatasetOperator",
+        "CreateDatasetVersionOperator",
         "DescribeDatasetVersionOperator",
         "CreateImportTaskOperator",
         "DescribeImportTaskOperator",
