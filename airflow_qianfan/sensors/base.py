@@ -260,6 +260,8 @@ class QianfanSensor(DeclaresArguments, BaseSensorOperator):
         except Exception:
             links.recall_page(self, context)
             raise
+        finally:
+            self._left = context.get("ti")
 
     def on_kill(self) -> None:
         """Stop the object, where a user has ended this task and ``cancel_on_kill`` asks for it."""

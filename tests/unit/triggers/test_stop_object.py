@@ -23,6 +23,7 @@ from airflow_qianfan.compat import AirflowException, TaskDeferred
 from airflow_qianfan.exceptions import (
     QianfanOperationFailedError,
     QianfanPermissionError,
+    QianfanPollError,
     QianfanRequestError,
     QianfanServerError,
     QianfanWaitTimeoutError,
@@ -282,6 +283,17 @@ def test_a_worker_that_is_replaced_while_its_sensor_is_deferred_stops_nothing(qi
     monkeypatch.setattr(sensor, "_poll_and_defer", defer)
     with pytest.raises(TaskDeferred):
         sensor.execute({"ti": TaskInstance("running")})
+    sensor.on_kill()
+    assert not qianfan.calls
+
+
+@each_trigger
+def test_a_worker_that_is_replaced_while_a_failed_poll_is_told_stops_nothing(qianfan, trigger):
+    qianfan.add(trigger.kind(), "id-1")
+    sensor = make_sensor(trigger, deferrable=True)
+    event = {"status": "error", "message": "no answer"}
+    with pytest.raises(QianfanPollError):
+        sensor.resume_execution("execute_complete", {"event": event}, {"ti": TaskInstance("running")})
     sensor.on_kill()
     assert not qianfan.calls
 
