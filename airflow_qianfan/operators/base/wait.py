@@ -67,6 +67,14 @@ class QianfanWaitingOperator(QianfanPollingOperator, QianfanCreateOperator):
         self.deliver(context, (self.kind,))
         return output
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Take over from Airflow; see :meth:`QianfanPollingOperator.resume_execution`."""
+        self._left = None
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        finally:
+            self._left = context.get("ti")
+
     def submit(self, context: Context) -> dict[str, Any]:
         """Create it, and return its ids."""
         return self.submit_main(context, self.submission(context, self.kind, self.build))

@@ -234,6 +234,17 @@ def test_new_service_of_a_task_that_is_ended_is_taken_off_line(work, monkeypatch
     assert work.emulator.services[0]["runStatus"] == "Stopped"
 
 
+def test_new_service_stays_where_the_worker_ends_while_a_resumed_task_hands_over_its_result(work):
+    service_id = work.run()["service_id"]
+    operator = work.operator()
+    output = {"service_id": service_id}
+    event = {"status": "success", "state": "Serving", "output": output, "ids": output}
+    operator.resume_execution("execute_complete", {"event": event}, work.context())
+    # Airflow has left the context of the task.
+    operator.on_kill()
+    assert work.calls("DeactivateService") == 0
+
+
 def test_time_that_is_over_takes_a_new_service_off_line(work, monkeypatch):
     operator = work.operator()
 
