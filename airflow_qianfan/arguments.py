@@ -102,13 +102,13 @@ class DeclaresArguments:
             delattr(cls, name)
         cls._own_arguments = own
         cls._own_parameters = {name: _parameter(cls, name, argument) for name, argument in own.items()}
-        cls.arguments = {}
-        parameters: dict[str, inspect.Parameter] = {}
-        for base in cls.__mro__:
+        # What is there already stays, and keeps its place.
+        cls.arguments, parameters = dict(own), dict(cls._own_parameters)
+        for base in cls.__mro__[1:]:
             if stated := vars(base).get("_own_arguments"):
-                # What is there already stays, and keeps its place.
-                cls.arguments = {**cls.arguments, **stated, **cls.arguments}
-                parameters = {**parameters, **vars(base)["_own_parameters"], **parameters}
+                for name, argument in stated.items():
+                    cls.arguments.setdefault(name, argument)
+                    parameters.setdefault(name, vars(base)["_own_parameters"][name])
         if "template_fields" not in vars(cls):
             given = getattr(cls, "template_fields", ())
             mine = (name for name, argument in cls.arguments.items() if argument.is_templated)
@@ -118,7 +118,7 @@ class DeclaresArguments:
         cls._has_made_init = "__init__" not in vars(cls)
         if cls._has_made_init:
             cls.__init__ = _make_init(cls, own, parameters.values())  # type: ignore[method-assign]
-        cls.__doc__ = _document(cls)
+        cls.__doc__ = _Documentation(vars(cls).get("__doc__"))  # type: ignore[assignment]
 
     _own_arguments: ClassVar[Mapping[str, Argument]] = {}
     _own_parameters: ClassVar[Mapping[str, inspect.Parameter]] = {}
@@ -173,15 +173,19 @@ def _parameter(cls: type[Any], name: str, argument: Argument) -> inspect.Paramet
     )
 
 
-def _document(cls: type[DeclaresArguments]) -> str:
-    """Return the documentation of a class with that of all its arguments."""
-    text = inspect.cleandoc(vars(cls).get("__doc__") or "")
-    lines = [
-        f":param {name}: {argument.doc}{' (templated)' if argument.is_templated else ''}"
-        for name, argument in cls.arguments.items()
-    ]
-    lines.append(":param kwargs: Airflow's own arguments, such as ``retries``; see ``BaseOperator``.")
-    return "\n".join((text, "", *lines))
+class _Documentation:
+    """The documentation of a class with that of all its arguments, put together when somebody reads it."""
+
+    def __init__(self, text: str | None) -> None:
+        self._text = text
+
+    def __get__(self, _: object, cls: type[DeclaresArguments]) -> str:
+        lines = [
+            f":param {name}: {argument.doc}{' (templated)' if argument.is_templated else ''}"
+            for name, argument in cls.arguments.items()
+        ]
+        lines.append(":param kwargs: Airflow's own arguments, such as ``retries``; see ``BaseOperator``.")
+        return "\n".join((inspect.cleandoc(self._text or ""), "", *lines))
 
 
 def _check_length(name: str, value: Any, length: tuple[int, int]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_qianfan.arguments import option, templated
@@ -137,7 +136,7 @@ class QianfanMetricsGate(QianfanOperator):
         output = {
             "passed": all(verdict.verdict == "passed" for verdict in verdicts),
             "metrics": {name: value for name, value in numbers.items() if value is not None},
-            "verdicts": [asdict(verdict) for verdict in verdicts],
+            "verdicts": [verdict._asdict() for verdict in verdicts],
         }
         if not output["passed"]:
             self._reject(context, verdicts, metrics, output)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_qianfan.exceptions import QianfanValidationError
 
@@ -16,8 +15,7 @@ SLACK = 1e-9
 """What is better by 0.01 does not fail for what binary numbers make of it."""
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What is said about a metric.
 
     :param metric: its name.

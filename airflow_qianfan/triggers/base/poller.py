@@ -67,7 +67,7 @@ _ListKey = tuple[str, str]
 class _Poll(asyncio.Future[Any]):
     """The answer that a trigger waits for. In the schedule, what falls due first comes first."""
 
-    __slots__ = ("due", "is_listed", "key", "number", "target", "throttled")
+    __slots__ = ("due", "is_listed", "key", "number", "place", "target", "throttled")
 
     def __init__(self, target: Target, due: float, number: int) -> None:
         super().__init__()
@@ -76,6 +76,8 @@ class _Poll(asyncio.Future[Any]):
         self.number = number
         self.key = target.list_key
         self.is_listed = self.key is not None
+        # In the group of those that a list answers.
+        self.place = 0
         self.throttled = 0
 
     def __lt__(self, other: _Poll) -> bool:
@@ -104,7 +106,7 @@ class Poller:
         self._numbers = itertools.count()
         # For each list: the polls that it answers, which take turns; those of them that fall due while it is
         # being read; and until when it is not used.
-        self._groups: dict[_ListKey, dict[_Poll, None]] = {}
+        self._groups: dict[_ListKey, list[_Poll]] = {}
         self._late: dict[_ListKey, list[_Poll]] = {}
         self._paused_lists: dict[_ListKey, float] = {}
         self._under_way: set[asyncio.Task[None]] = set()
@@ -131,11 +133,15 @@ class Poller:
         now = self._loop.time()
         poll = _Poll(target, now + pause, next(self._numbers))
         if poll.key is not None:
-            group = self._groups.setdefault(poll.key, {})
-            self._shared += bool(group)
-            if group and not self._is_paused(poll.key):
-                poll.due = min(poll.due, now + interval)
-            group[poll] = None
+            group = self._groups.get(poll.key)
+            if group is None:
+                self._groups[poll.key] = [poll]
+            else:
+                self._shared += 1
+                if not self._is_paused(poll.key):
+                    poll.due = min(poll.due, now + interval)
+                poll.place = len(group)
+                group.append(poll)
         self._waiting += 1
         self._put(poll)
         return poll
@@ -146,7 +152,11 @@ class Poller:
         self._waiting -= 1
         if poll.key is not None:
             group = self._groups[poll.key]
-            del group[poll]
+            # The last one moves to its place: with many of them, looking for it would take long.
+            last = group.pop()
+            if last is not poll:
+                last.place = poll.place
+                group[last.place] = last
             self._shared -= bool(group)
             if not group:
                 del self._groups[poll.key]

@@ -196,7 +196,9 @@ class PollState:
         self._has_answered = True
         now = time.time()
         self._delay, self._asked = self._plan(found.progress, now), 0.0
-        self.target.parent_id = found.parent_id or self.target.parent_id
+        # Many wait: the same text is not kept a second time.
+        if found.parent_id and found.parent_id != self.target.parent_id:
+            self.target.parent_id = found.parent_id
         if found.console_url:
             self.console_url = self._to_console(found.console_url)
         if found.is_absent:

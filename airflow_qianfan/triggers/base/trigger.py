@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 ON_KILL_TIMEOUT = 30.0
 """Seconds for asking Airflow why the trigger was cancelled, and for stopping the object."""
+
+_NO_LIMIT = nullcontext()
 
 
 class QianfanTrigger(BaseTrigger):
@@ -152,14 +155,14 @@ class QianfanTrigger(BaseTrigger):
         # The task has polled before it was deferred; a restarted triggerer must not ask for all at once.
         pause: float | None = state.first_pause()
         while pause is not None:
-            limit = asyncio.timeout(self._seconds_left())
+            limit = self._limit()
             try:
                 async with limit:
                     event = state.record(await lease.poll(state.target, self.poll_interval, pause))
             except QianfanError as error:
                 state.record_failure(error)
             except TimeoutError:
-                if not limit.expired():
+                if not isinstance(limit, asyncio.Timeout) or not limit.expired():
                     raise
                 break
             else:
@@ -168,8 +171,11 @@ class QianfanTrigger(BaseTrigger):
             pause = state.pause(lease.affordable_pause)
         return TIMEOUT_EVENT
 
-    def _seconds_left(self) -> float | None:
-        return None if self.deadline is None else max(0.0, self.deadline - time.time()) + LAST_POLL
+    def _limit(self) -> asyncio.Timeout | nullcontext[None]:
+        # Most wait without a deadline, and a timeout is a tenth of what each of them keeps in memory.
+        if self.deadline is None:
+            return _NO_LIMIT
+        return asyncio.timeout(max(0.0, self.deadline - time.time()) + LAST_POLL)
 
     async def on_kill(self) -> None:
         """Stop the object, where a user ended the task and ``cancel_on_kill`` asks for it."""

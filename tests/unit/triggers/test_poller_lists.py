@@ -201,3 +201,24 @@ async def test_tasks_of_two_jobs_are_read_from_two_lists(qianfan, make_poller):
     found = await asyncio.gather(*(poller.poll(member(n, f"job-{n % 2}"), 1, 1) for n in range(4)))
     assert [task.task_id for task in found] == [f"task-{n}" for n in range(4)]
     assert sorted(call.body["jobId"] for call in qianfan.of(LIST)) == ["job-0", "job-1"]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
+async def test_one_that_is_forgotten_leaves_all_others_to_the_list(qianfan, make_poller, order):
+    tasks_of_a_job(qianfan, 4)
+    poller = make_poller()
+    for number in order:
+        polls = [poller.poll(member(n), 1, 1) for n in range(4)]
+        poller.forget(polls.pop(number))
+        found = await asyncio.gather(*polls)
+        assert [row.object_id for row in found] == [poll.target.object_id for poll in polls]
+        for poll in polls:
+            poller.forget(poll)
+        assert not poller._groups
+    polls = [poller.poll(member(n), 1000, 1000) for n in range(4)]
+    for left, number in enumerate(order):
+        (group,) = poller._groups.values()
+        assert [poll.place for poll in group] == list(range(4 - left))
+        assert set(group) == {polls[n] for n in order[left:]}
+        poller.forget(polls[number])
+    assert not poller._groups
