@@ -78,7 +78,8 @@ constraints: .venv/.installed  ## write .ci/constraints*.txt anew
 	$(COMPILE) --upgrade --output-file .ci/constraints-3.2.txt pyproject.toml .ci/pins-3.2.txt
 
 # A patch that no other target needs, with the newest of all else.
-.ci/constraints-%.txt: | .venv/.installed
+.ci/constraints-%.txt:
+	$(MAKE) AIRFLOW= .venv/.installed
 	echo 'apache-airflow==$*' | $(COMPILE) --output-file $@ pyproject.toml -
 
 clean:  ## remove all that the other commands made

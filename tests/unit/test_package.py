@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -236,3 +238,23 @@ def test_package_is_typed_and_has_one_version():
 def test_table_of_actions_in_the_readme_is_current():
     check = [sys.executable, str(ROOT.parent / "docs" / "actions.py"), "--check"]
     assert subprocess.run(check, timeout=120).returncode == 0, "run make docs"
+
+
+@pytest.mark.parametrize("airflow", ["", "3.1", "3.2", "3.3.0"])
+def test_demo_installs_all_it_needs_on_each_airflow_where_nothing_was_installed_before(airflow, tmp_path):
+    root = ROOT.parent
+    constraints = [f".ci/constraints{end}.txt" for end in ("", "-3.1", "-3.2")]
+    for path in ("Makefile", "pyproject.toml", *constraints):
+        copy = tmp_path / path
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(root / path, copy)
+    # What the make that runs the tests was told must not count.
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    make = ["make", "--dry-run", "demo", f"AIRFLOW={airflow}", f"PYTHON={sys.executable}"]
+    found = subprocess.run(make, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 0, found.stderr
+    folder = f".venv-{airflow}" if airflow else ".venv"
+    installed, started = (
+        found.stdout.index(text) for text in (f"touch {folder}/", f"{folder}/bin/python -m demo")
+    )
+    assert installed < started
