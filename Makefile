@@ -7,6 +7,9 @@ VENV := .venv$(AIRFLOW:%=-%)
 CONSTRAINTS := .ci/constraints$(AIRFLOW:%=-%).txt
 BIN := $(VENV)/bin
 
+# uv trusts what the machine trusts, a company's own certificates too.
+export UV_SYSTEM_CERTS := true
+
 PYTEST := $(BIN)/python -m pytest
 # The tests on a real Airflow run alone: it needs both cores.
 # More than cores, since many tests wait.
@@ -89,7 +92,7 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true
-	@# uv is many times faster; where it cannot reach the packages, as with a certificate of one's own, pip may.
+	@# uv is many times faster; where it cannot reach the packages, as with an index that pip was told of, pip may.
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraints $(CONSTRAINTS) --editable '.[dev]' \
 		|| $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@
