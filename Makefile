@@ -19,7 +19,7 @@ QUICK := not slow and not thorough
 FEWER := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.1)
 HALF := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.5)
 
-.PHONY: help demo up test test-all test-short test-versions test-browser distributed bench lint types format docs constraints clean
+.PHONY: help demo up test test-all test-short test-short-units test-short-airflow test-versions test-browser distributed bench lint types format docs constraints clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -39,14 +39,19 @@ test-all: lint types $(VENV)/.installed-browser  ## all tests, in a browser too,
 	$(PYTEST) tests/system
 	$(PYTEST) tests/browser
 
-test-short: $(VENV)/.installed  ## the tests on the chosen Airflow, with a few rows of the crash matrix
-	$(FEWER) $(PYTEST) $(PARALLEL) -m "$(QUICK)"
+test-short: test-short-units test-short-airflow  ## the tests on the chosen Airflow, with a few rows of the crash matrix
+
+# What waits less gives way to what waits more, where both run side by side.
+test-short-units: $(VENV)/.installed
+	$(FEWER) nice $(PYTEST) $(PARALLEL) -m "$(QUICK)"
+
+test-short-airflow: $(VENV)/.installed
 	$(PYTEST) tests/system -m "short or $(QUICK)"
 
 test-versions:  ## test-short on each supported version of Airflow
-	$(MAKE) test-short AIRFLOW=3.1
-	$(MAKE) test-short AIRFLOW=3.2
-	$(MAKE) test-short
+	$(MAKE) --jobs=2 --output-sync test-short AIRFLOW=3.1
+	$(MAKE) --jobs=2 --output-sync test-short AIRFLOW=3.2
+	$(MAKE) --jobs=2 --output-sync test-short
 
 test-browser: $(VENV)/.installed-browser  ## the views in Airflow's UI, in a real browser; SCREENSHOTS=docs/ui keeps pictures
 	QIANFAN_SCREENSHOTS=$(SCREENSHOTS) $(PYTEST) tests/browser
