@@ -11,13 +11,14 @@ BIN := $(VENV)/bin
 export UV_SYSTEM_CERTS := true
 
 PYTEST := $(BIN)/python -m pytest
-# The tests on a real Airflow run alone: it needs both cores.
-# More than cores, since many tests wait.
+# More than cores, since many tests wait. The tests on a real Airflow are apart: they are run one by one.
 PARALLEL := -n 3 --dist worksteal --ignore tests/system --ignore tests/browser
 QUICK := not slow and not thorough
 # A tenth of the random cases, and in test-all a half: QIANFAN_FUZZ=1 tries all.
 FEWER := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.1)
 HALF := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.5)
+# Older makes, such as that of macOS, mix up the output.
+SIDE_BY_SIDE := $(if $(filter output-sync,$(.FEATURES)),--jobs=2 --output-sync)
 
 .PHONY: help demo up test test-all test-short test-short-units test-short-airflow test-versions test-browser distributed bench lint types format docs constraints clean
 
@@ -41,7 +42,7 @@ test-all: lint types $(VENV)/.installed-browser  ## all tests, in a browser too,
 
 test-short: test-short-units test-short-airflow  ## the tests on the chosen Airflow, with a few rows of the crash matrix
 
-# What waits less gives way to what waits more, where both run side by side.
+# Where both run side by side, these give way to those on Airflow.
 test-short-units: $(VENV)/.installed
 	$(FEWER) nice $(PYTEST) $(PARALLEL) -m "$(QUICK)"
 
@@ -49,9 +50,9 @@ test-short-airflow: $(VENV)/.installed
 	$(PYTEST) tests/system -m "short or $(QUICK)"
 
 test-versions:  ## test-short on each supported version of Airflow
-	$(MAKE) --jobs=2 --output-sync test-short AIRFLOW=3.1
-	$(MAKE) --jobs=2 --output-sync test-short AIRFLOW=3.2
-	$(MAKE) --jobs=2 --output-sync test-short
+	$(MAKE) $(SIDE_BY_SIDE) test-short AIRFLOW=3.1
+	$(MAKE) $(SIDE_BY_SIDE) test-short AIRFLOW=3.2
+	$(MAKE) $(SIDE_BY_SIDE) test-short
 
 test-browser: $(VENV)/.installed-browser  ## the views in Airflow's UI, in a real browser; SCREENSHOTS=docs/ui keeps pictures
 	QIANFAN_SCREENSHOTS=$(SCREENSHOTS) $(PYTEST) tests/browser

@@ -172,7 +172,7 @@ class QianfanTrigger(BaseTrigger):
         return TIMEOUT_EVENT
 
     def _limit(self) -> asyncio.Timeout | nullcontext[None]:
-        # Most wait without a deadline, and a timeout is a tenth of what each of them keeps in memory.
+        # Thousands may wait without a deadline: they share one object, and need no timeout each.
         if self.deadline is None:
             return _NO_LIMIT
         return asyncio.timeout(max(0.0, self.deadline - time.time()) + LAST_POLL)
