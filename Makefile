@@ -11,11 +11,13 @@ BIN := $(VENV)/bin
 export UV_SYSTEM_CERTS := true
 
 PYTEST := $(BIN)/python -m pytest
-# More than cores, since many tests wait. The tests on a real Airflow are apart: they are run one by one.
-PARALLEL := -n 3 --dist worksteal --ignore tests/system --ignore tests/browser
+# More than cores, since many tests wait.
+PARALLEL := -n 3 --dist worksteal --ignore tests/browser
+# Many tests on a real Airflow are run one by one, apart from the others.
+UNITS := $(PARALLEL) --ignore tests/system
 QUICK := not slow and not thorough
-# A tenth of the random cases, and in test-all a half: QIANFAN_FUZZ=1 tries all.
-FEWER := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.1)
+# A twentieth of the random cases, and in test-all a half: QIANFAN_FUZZ=1 tries all.
+FEWER := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.05)
 HALF := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.5)
 # Older makes, such as that of macOS, mix up the output.
 SIDE_BY_SIDE := $(if $(filter output-sync,$(.FEATURES)),--jobs=2 --output-sync)
@@ -33,10 +35,9 @@ up: $(VENV)/.installed  ## like demo, and leave Airflow and the emulator running
 
 test: lint types  ## lint, types and the tests, with one run on a real Airflow
 	$(FEWER) $(PYTEST) $(PARALLEL) -m "$(QUICK)"
-	$(PYTEST) tests/system -m "$(QUICK)"
 
 test-all: lint types $(VENV)/.installed-browser  ## all tests, in a browser too, and more random cases; QIANFAN_FUZZ=3 tries most
-	$(HALF) $(PYTEST) $(PARALLEL)
+	$(HALF) $(PYTEST) $(UNITS)
 	$(PYTEST) tests/system
 	$(PYTEST) tests/browser
 
@@ -44,7 +45,7 @@ test-short: test-short-units test-short-airflow  ## the tests on the chosen Airf
 
 # Where both run side by side, these give way to those on Airflow.
 test-short-units: $(VENV)/.installed
-	$(FEWER) nice $(PYTEST) $(PARALLEL) -m "$(QUICK)"
+	$(FEWER) nice $(PYTEST) $(UNITS) -n 2 -m "$(QUICK)"
 
 test-short-airflow: $(VENV)/.installed
 	$(PYTEST) tests/system -m "short or $(QUICK)"

@@ -1,15 +1,12 @@
 """The official ``qianfan`` SDK, with its own signing and parsing, drives the emulator over HTTP."""
 
 import pytest
+from qianfan.errors import APIError, RequestError
+from qianfan.resources import FineTune, Model
+from qianfan.resources.console import consts
+from qianfan.resources.console.utils import call_action
 
 from airflow_qianfan.emulator import QianfanEmulator
-
-qianfan = pytest.importorskip("qianfan")
-
-from qianfan.errors import APIError, RequestError  # noqa: E402
-from qianfan.resources import FineTune, Model  # noqa: E402
-from qianfan.resources.console import consts  # noqa: E402
-from qianfan.resources.console.utils import call_action  # noqa: E402
 
 DATASET = {
     "sourceType": consts.TrainDatasetSourceType.Platform.value,

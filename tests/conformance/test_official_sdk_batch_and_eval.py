@@ -1,15 +1,12 @@
 """The official ``qianfan`` SDK drives batch inference and evaluation of the emulator over HTTP."""
 
 import pytest
+from qianfan.errors import RequestError
+from qianfan.resources.console.data import Data
+from qianfan.resources.console.eval import Eval
+from qianfan.resources.console.utils import call_action
 
 from airflow_qianfan.emulator import Assumptions, QianfanEmulator
-
-qianfan = pytest.importorskip("qianfan")
-
-from qianfan.errors import RequestError  # noqa: E402
-from qianfan.resources.console.data import Data  # noqa: E402
-from qianfan.resources.console.eval import Eval  # noqa: E402
-from qianfan.resources.console.utils import call_action  # noqa: E402
 
 DURATION = 10_000
 """Seconds that tasks take by the emulator's clock, which only the tests move on."""

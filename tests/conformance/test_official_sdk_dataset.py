@@ -1,14 +1,11 @@
 """The official SDK makes a data set ready on the emulator, exports it and deletes it."""
 
 import pytest
+from qianfan.errors import RequestError
+from qianfan.resources import Data
+from qianfan.resources.console import consts
 
 from airflow_qianfan.emulator import QianfanEmulator
-
-qianfan = pytest.importorskip("qianfan")
-
-from qianfan.errors import RequestError  # noqa: E402
-from qianfan.resources import Data  # noqa: E402
-from qianfan.resources.console import consts  # noqa: E402
 
 FILES = ["bos:/bucket/faq.jsonl"]
 

@@ -1,14 +1,11 @@
 """The official ``qianfan`` SDK compresses, exports and lists preset models at the emulator."""
 
 import pytest
+from qianfan.errors import RequestError
+from qianfan.resources import FineTune, Model
+from qianfan.resources.console import consts
 
 from airflow_qianfan.emulator import QianfanEmulator
-
-qianfan = pytest.importorskip("qianfan")
-
-from qianfan.errors import RequestError  # noqa: E402
-from qianfan.resources import FineTune, Model  # noqa: E402
-from qianfan.resources.console import consts  # noqa: E402
 
 DURATION = 10_000
 FILES = {"bucket": "b", "objectPath": "p", "modelFormat": "Safetensors", "modelApplicationType": "chat"}

@@ -3,15 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from qianfan.errors import RequestError
+from qianfan.resources import ChatCompletion, Model, Service
+from qianfan.resources.console.iam import IAM
+from qianfan.resources.console.utils import call_action
 
 from airflow_qianfan.emulator import QianfanEmulator
-
-qianfan = pytest.importorskip("qianfan")
-
-from qianfan.errors import RequestError  # noqa: E402
-from qianfan.resources import ChatCompletion, Model, Service  # noqa: E402
-from qianfan.resources.console.iam import IAM  # noqa: E402
-from qianfan.resources.console.utils import call_action  # noqa: E402
 
 DURATION = 10_000
 """Seconds that versions and services take by the emulator's clock, which only the tests move on."""

@@ -16,6 +16,8 @@ from over_http import DATASET, JOB
 from airflow_qianfan.api.signing import BceV1Auth
 from airflow_qianfan.emulator import QianfanEmulator
 
+slow = pytest.mark.slow
+
 
 def run(*arguments, **options):
     command = [sys.executable, "-m", "airflow_qianfan.emulator", *arguments]
@@ -133,15 +135,19 @@ def test_command_line_without_the_extra_says_what_to_install(tmp_path):
     assert "pip install 'airflow-qianfan[emulator]'" in fails("--port", "0", env=env)
 
 
+PORT = "a port is a number from 0 to 65535"
+SECONDS = "a duration is a number of seconds, zero or more"
+
+
 @pytest.mark.parametrize(
     ("option", "value", "rule"),
     [
-        ("--port", "65536", "a port is a number from 0 to 65535"),
-        ("--port", "-1", "a port is a number from 0 to 65535"),
-        ("--port", "x", "a port is a number from 0 to 65535"),
-        ("--task-seconds", "-1", "a duration is a number of seconds, zero or more"),
-        ("--task-seconds", "nan", "a duration is a number of seconds, zero or more"),
-        ("--model-seconds", "soon", "a duration is a number of seconds, zero or more"),
+        ("--port", "65536", PORT),
+        pytest.param("--port", "-1", PORT, marks=slow),
+        pytest.param("--port", "x", PORT, marks=slow),
+        pytest.param("--task-seconds", "-1", SECONDS, marks=slow),
+        ("--task-seconds", "nan", SECONDS),
+        pytest.param("--model-seconds", "soon", SECONDS, marks=slow),
     ],
 )
 def test_command_line_says_the_rule_that_a_value_breaks(option, value, rule):

@@ -134,8 +134,12 @@ def test_data_are_ready_once(account: Account, kind: str, deferrable: bool) -> N
     assert effects(account, "PublishDatasetVersion") == 1
 
 
-@pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "worker"])
-@pytest.mark.parametrize("kind", ["new", "named", "version"])
+DEATHS = [("new", False), ("version", True)]
+MORE_DEATHS = [("new", True), ("named", False), ("named", True), ("version", False)]
+DEATHS += [pytest.param(*each, marks=pytest.mark.slow) for each in MORE_DEATHS]
+
+
+@pytest.mark.parametrize(("kind", "deferrable"), DEATHS)
 def test_the_process_may_die_at_any_point(
     monkeypatch: pytest.MonkeyPatch, kind: str, deferrable: bool
 ) -> None:

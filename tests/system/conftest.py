@@ -16,7 +16,13 @@ from local_stack.airflow import LocalAirflow
 from local_stack.postgres import LocalPostgres
 from local_stack.qianfan import CONNECTION_ID, LocalQianfan
 
+_HERE = Path(__file__).parent
 _TABLE = pytest.StashKey[list[Outcome]]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put these first: one worker runs them, and waits, while the others run all else."""
+    items.sort(key=lambda item: _HERE not in item.path.parents)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +78,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
             stores, database, at_once = [home, postgres.folder], postgres.settings, 10
         fast = running.enter_context(qianfan("fast", 4))
         slow = running.enter_context(qianfan("slow", HOUR))
-        dags = Path(__file__).parent / "dags"
+        dags = _HERE / "dags"
         pods = tmp_path_factory.mktemp("pods")
         env = settings(fast, slow, pods) | database
         airflow = running.enter_context(LocalAirflow(home, dags_folder=dags, env=env))

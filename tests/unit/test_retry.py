@@ -25,6 +25,21 @@ from airflow_qianfan.exceptions import (
     QianfanThrottledError,
 )
 
+
+def pairs(requests, answers, *usual):
+    """Each request with each answer; only the usual answers to all requests, and all to one, are quick."""
+    return [
+        pytest.param(
+            request,
+            answer,
+            id=f"{action_of(request)}-{name}",
+            marks=() if request is requests[0] or name in usual else pytest.mark.slow,
+        )
+        for request in requests
+        for name, answer in answers.items()
+    ]
+
+
 # Which Actions may be repeated
 
 VERBS = ("Describe", "Stop", "Delete", "Cancel", "Deactivate", "Release")
@@ -95,12 +110,17 @@ def test_lost_answer_of_an_action_that_nobody_classified_is_not_followed_by_anot
 # What is sent again, and when
 
 
-@pytest.mark.parametrize("request_", OTHERS, ids=action_of)
-@pytest.mark.parametrize(
-    "failure",
-    [reply(None, 503), reply(None, 429), httpx.ReadTimeout, httpx.ConnectError, httpx.ReadError, reply(b"<")],
-    ids=["503", "429", "read-time-out", "no-connection", "reset", "not-json"],
-)
+TRANSIENT = {
+    "503": reply(None, 503),
+    "429": reply(None, 429),
+    "read-time-out": httpx.ReadTimeout,
+    "no-connection": httpx.ConnectError,
+    "reset": httpx.ReadError,
+    "not-json": reply(b"<"),
+}
+
+
+@pytest.mark.parametrize(("request_", "failure"), pairs(OTHERS, TRANSIENT, "503", "read-time-out"))
 def test_read_stop_and_delete_are_sent_again(request_, failure, connect, wire, slept):
     wire.script(failure)
     with pytest.raises((QianfanAPIError, QianfanConnectionError)):
@@ -260,8 +280,10 @@ AMBIGUOUS = {
 }
 
 
-@pytest.mark.parametrize("answer", AMBIGUOUS.values(), ids=AMBIGUOUS)
-@pytest.mark.parametrize("request_", CREATES, ids=action_of)
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    pairs(CREATES, AMBIGUOUS, "500", "read-time-out", "not-json", "result-without-the-id"),
+)
 def test_create_of_unknown_effect_is_sent_once_and_says_so(request_, answer, connect, wire, slept):
     wire.script(answer)
     with pytest.raises(QianfanAmbiguousCreateError) as caught:
@@ -298,8 +320,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("answer", REFUSED.values(), ids=REFUSED)
-@pytest.mark.parametrize("request_", CREATES, ids=action_of)
+@pytest.mark.parametrize(
+    ("request_", "answer"), pairs(CREATES, REFUSED, "request", "throttled", "result-false")
+)
 def test_refused_create_is_sent_once_and_is_not_ambiguous(request_, answer, connect, wire, slept):
     wire.script(answer)
     with pytest.raises(QianfanAPIError) as caught:

@@ -11,7 +11,7 @@ from airflow_qianfan.operators.service import QianfanServiceOperator
 
 DEPLOY = Kind(
     QianfanServiceOperator,
-    {**SERVICE, "poll_interval": 60.0},
+    {**SERVICE, "poll_interval": 600.0},
     "CreateService",
     "service_id",
     "qianfan_service",

@@ -92,7 +92,7 @@ def test_task_that_is_ended_while_it_trains_anew_stops_the_new_training(training
 
 # While it waits
 
-WAITING = {"wait_for_completion": True, "poll_interval": 60.0}
+WAITING = {"wait_for_completion": True, "poll_interval": 600.0}
 
 
 @pytest.fixture(params=[KINDS["task"], WHOLE_TRAINING], ids=["task", "whole training"])
