@@ -158,14 +158,18 @@ class Ground:
 
     def runs(self) -> dict[tuple[str, str], dict[str, Any]]:
         """All DAG runs by DAG and run id."""
+        found = self._all("/dags/~/dagRuns", "dag_runs")
+        return {(run["dag_id"], run["dag_run_id"]): run for run in found}
+
+    def _all(self, path: str, member: str) -> list[dict[str, Any]]:
+        """All pages of a list of Airflow's API."""
         found: list[dict[str, Any]] = []
         while True:
-            answer = self.airflow.api.call(
-                "GET", "/dags/~/dagRuns", params={"limit": 100, "offset": len(found)}
-            )
-            found += answer["dag_runs"]
-            if len(found) >= answer["total_entries"]:
-                return {(run["dag_id"], run["dag_run_id"]): run for run in found}
+            params = {"limit": 100, "offset": len(found), "order_by": "id"}
+            answer = self.airflow.api.call("GET", path, params=params)
+            found += answer[member]
+            if len(found) >= answer["total_entries"] or not answer[member]:
+                return found
 
     def _unfinished(self, rows: Sequence[Row]) -> list[Row]:
         runs = self.runs()
@@ -174,19 +178,14 @@ class Ground:
 
     def _progress(self, rows: Sequence[Row]) -> object:
         """State and try of every task of these rows, and how many requests have changed something."""
-        tasks = [
-            task
-            for row in rows
-            for task in self.airflow.api.call(
-                "GET", f"/dags/{row.dag_id}/dagRuns/{row.run_id}/taskInstances", params={"limit": 100}
-            )["task_instances"]
-        ]
+        wanted = {(row.dag_id, row.run_id) for row in rows}
         states = {
             f"{task['dag_id']} / {task['dag_run_id']} / {task['task_id']}[{task['map_index']}]": (
                 task["state"],
                 task["try_number"],
             )
-            for task in tasks
+            for task in self._all("/dags/~/dagRuns/~/taskInstances", "task_instances")
+            if (task["dag_id"], task["dag_run_id"]) in wanted
         }
         changes = [sum(bool(entry["effect"]) for entry in one.journal()) for one in (self.fast, self.slow)]
         return states, changes
