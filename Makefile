@@ -22,7 +22,7 @@ HALF := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.5)
 # Older makes, such as that of macOS, mix up the output.
 SIDE_BY_SIDE := $(if $(filter output-sync,$(.FEATURES)),--jobs=2 --output-sync)
 
-.PHONY: help demo up test test-all test-short test-short-units test-short-airflow test-versions test-browser distributed bench lint types format docs constraints clean
+.PHONY: help demo up test test-all test-all-units test-all-airflow test-short test-short-units test-short-airflow test-versions test-browser distributed bench lint types format docs constraints clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -36,8 +36,12 @@ up: $(VENV)/.installed  ## like demo, and leave Airflow and the emulator running
 test: lint types  ## lint, types and the tests, with one run on a real Airflow
 	$(FEWER) $(PYTEST) $(PARALLEL) -m "$(QUICK)"
 
-test-all: lint types $(VENV)/.installed-browser  ## all tests, in a browser too, and more random cases; QIANFAN_FUZZ=3 tries most
+test-all: lint types test-all-units test-all-airflow  ## all tests, in a browser too, and more random cases; QIANFAN_FUZZ=3 tries most
+
+test-all-units: $(VENV)/.installed-browser
 	$(HALF) $(PYTEST) $(UNITS)
+
+test-all-airflow: $(VENV)/.installed-browser
 	$(PYTEST) tests/system
 	$(PYTEST) tests/browser
 

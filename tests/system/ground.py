@@ -309,5 +309,7 @@ def settings(fast: LocalQianfan, slow: LocalQianfan, pods: Path) -> dict[str, st
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+        # Nobody changes a DAG meanwhile.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "PYTHONPATH": os.path.dirname(__file__),
     }

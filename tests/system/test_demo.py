@@ -43,7 +43,6 @@ def start_demo(home: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.short
 def test_success(tmp_path: Path) -> None:
     demo = start_demo(tmp_path / "home with spaces")
     output = demo.communicate()[0]
