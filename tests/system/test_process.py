@@ -18,10 +18,12 @@ from local_stack.waiting import wait_for
 #: A process with a child that has lost its parent, and one that ignores SIGINT and SIGTERM.
 FAMILY = "(sleep 1000 &); (trap '' INT TERM; sleep 1000) & echo ready; wait"
 PARENT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from local_stack.process import GuardedProcess
 
+# Tests that were started in the background pass it on as ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with GuardedProcess("family", ["/bin/sh", "-c", sys.argv[2]], folder=Path(sys.argv[1])):
     {then}
 """
