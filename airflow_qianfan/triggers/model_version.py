@@ -17,6 +17,7 @@ from airflow_qianfan.compat.assets import watcher_memory
 from airflow_qianfan.exceptions import QianfanError, QianfanNotFoundError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.settings import setting
+from airflow_qianfan.triggers.base.loading import load_for_polling
 from airflow_qianfan.triggers.base.polling import MAX_BACKOFF, Target, check_seconds
 from airflow_qianfan.triggers.base.watch import Seen, claim_key
 
@@ -74,6 +75,7 @@ class QianfanModelVersionTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each new version."""
+        await load_for_polling("model.ModelSet")
         from airflow_qianfan.triggers.base.registry import PollerLease
 
         interval = self.poll_interval or setting("poll_interval")

@@ -4,6 +4,8 @@ import asyncio
 import json
 import logging
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -325,6 +327,43 @@ async def test_a_trigger_that_blocks_the_event_loop_would_be_detected(
     async with no_blocking_calls():
         with pytest.raises(BlockingError):
             await event_of(trigger)
+
+
+FIRST_OF_ALL = """
+import asyncio, sys, threading
+from airflow_qianfan.triggers.finetuning import QianfanFineTuningTaskTrigger
+from airflow_qianfan.triggers.model_version import QianfanModelVersionTrigger
+
+class Told:
+    def find_spec(self, name, path=None, target=None):
+        if threading.current_thread() is threading.main_thread():
+            print("on the event loop:", name)
+
+async def wait():
+    trigger = {
+        "task": QianfanFineTuningTaskTrigger(fine_tuning_task_id=sys.argv[2], poll_interval=0.05),
+        "version": QianfanModelVersionTrigger(model_set_id="am-1", poll_interval=0.05),
+    }[sys.argv[1]]
+    sys.meta_path.insert(0, Told())
+    trigger.logger().error = lambda *arguments: sys.exit("it has polled")
+    async for event in trigger.run():
+        sys.exit("it has polled")
+
+asyncio.run(wait())
+"""
+
+
+@pytest.mark.parametrize("kind", ["task", "version"])
+def test_the_first_trigger_loads_what_is_large_in_another_thread(emulator, service, kind):
+    """Building request classes takes a tenth of a second: Airflow complains of two tenths."""
+    task_id = service.task(job_id=service.job("first"))
+    emulator.advance(2 * HOUR)
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_OF_ALL, kind, task_id], capture_output=True, text=True, check=False
+    )
+    assert "it has polled" in done.stderr
+    large = ("airflow_qianfan.api", "httpx", "pydantic")
+    assert [line for line in done.stdout.splitlines() if line.split(": ")[-1].startswith(large)] == []
 
 
 async def test_no_trigger_blocks_the_event_loop(emulator, service, reconnect, polls, user_ends_task, caplog):

@@ -13,6 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_qianfan.compat import AirflowException, AirflowFailException, is_cancelled_by_airflow
 from airflow_qianfan.exceptions import QianfanError
 from airflow_qianfan.hooks.qianfan import QianfanHook
+from airflow_qianfan.triggers.base.loading import load_for_polling
 from airflow_qianfan.triggers.base.polling import LAST_POLL, TIMEOUT_EVENT, PollSettings, PollState, Target
 
 if TYPE_CHECKING:
@@ -122,18 +123,18 @@ class QianfanTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: ``status`` is ``success``, ``failed``, ``timeout`` or ``error``."""
-        # Only the triggerer needs it; DAG files are parsed every few seconds.
-        from airflow_qianfan.triggers.base.registry import PollerLease
-
-        lease = PollerLease(self.qianfan_conn_id)
-        state = PollState(
-            Target(self.kind(), self.object_id, self.parent_id),
-            self.poll_settings(),
-            # A logger of the class: Airflow tells the lines of triggers apart by their context.
-            self.logger(),
-            lease.console_url,
-        )
         try:
+            await load_for_polling(self.kind_path)
+            from airflow_qianfan.triggers.base.registry import PollerLease
+
+            lease = PollerLease(self.qianfan_conn_id)
+            state = PollState(
+                Target(self.kind(), self.object_id, self.parent_id),
+                self.poll_settings(),
+                # A logger of the class: Airflow tells the lines of triggers apart by their context.
+                self.logger(),
+                lease.console_url,
+            )
             async with lease:
                 event = await self._wait(state, lease)
         except asyncio.CancelledError as error:

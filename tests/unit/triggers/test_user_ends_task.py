@@ -16,6 +16,7 @@ from airflow_qianfan.compat import AirflowException, aget_task_state
 from airflow_qianfan.exceptions import QianfanPermissionError, QianfanWaitTimeoutError
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers.base import cancel
+from airflow_qianfan.triggers.base import trigger as trigger_module
 from airflow_qianfan.triggers.base.cancel import PAUSE, TRIGGERER_ASK_SECONDS, insistent_stop_steps, run_steps
 from airflow_qianfan.triggers.base.polling import Target
 from airflow_qianfan.triggers.base.trigger import ON_KILL_TIMEOUT
@@ -227,6 +228,20 @@ async def test_a_task_that_ends_while_its_trigger_reads_the_connection_is_stoppe
         return await read(hook)
 
     monkeypatch.setattr(QianfanHook, "aget_config", read_slowly)
+    waiting = asyncio.create_task(anext(make_trigger(trigger).run()))
+    await asyncio.sleep(1)
+    waiting.cancel("__airflow_user_action__")
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert trigger.kind().states.read(remote.word).phase is Phase.STOPPED
+
+
+@each_trigger
+async def test_a_task_that_ends_while_its_trigger_is_loaded_is_stopped(
+    qianfan, airflow, trigger, monkeypatch
+):
+    remote = qianfan.add(trigger.kind(), "id-1")
+    monkeypatch.setattr(trigger_module, "load_for_polling", lambda path: asyncio.sleep(5))
     waiting = asyncio.create_task(anext(make_trigger(trigger).run()))
     await asyncio.sleep(1)
     waiting.cancel("__airflow_user_action__")
