@@ -23,7 +23,7 @@ from benchmarks.triggers import TRIGGERS, connections
 TICK = 0.01
 
 Figures = dict[str, float]
-"""Medians of the windows; lags are those from the start up to the first window; connections those of both."""
+"""Medians of the windows; lags are those of the start, and of as long as the windows last, after them."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Waiting:
         ready = time.monotonic() - start
         await asyncio.sleep(setup.settle)
         self._delays.clear()
-        # It wakes up more often than all that wait.
+        # It wakes up more often than all that wait, so it rests while CPU time is measured.
         watching.cancel()
 
         windows, before = [], self._snapshot()
@@ -107,6 +107,9 @@ class Waiting:
             window["cpu"] = cpu * share * 1000
             window["memory"] = (process.memory_info().rss - memory) / setup.count / 1024
             windows.append(window)
+        watching = asyncio.create_task(self._watch_lag())
+        await asyncio.sleep(setup.windows * setup.window_seconds)
+        watching.cancel()
         return {
             **{name: statistics.median(window[name] for window in windows) for name in windows[0]},
             "connections": self._shared.most_open,

@@ -127,9 +127,10 @@ def run(few: int = 100, some: int = 1_000, many: int = 10_000, interval: float =
         _ratios(f"{some:,} waiting: how many times as much as ours", thousand),
         _table(f"{many:,} waiting, every {interval:.0f} s", most),
         f"{few:,} waited side by side; of {some:,} only ours did. All of the {many:,} started at once, as "
-        "after a restart, and were measured for one interval after all were polled once. Planned polls are "
-        "rarer then than in the long run, so the goals take the number of requests from the table above. Of "
-        f"the peers only Databricks', the cheapest, were started: {many:,} of SageMaker's would need about "
+        "after a restart, and were measured for one interval after all were polled once; the lags are those "
+        "of the start and of one more interval. Planned polls are rarer then than in the long run, so the "
+        "goals take the number of requests from the table above. Of the peers only Databricks', the "
+        f"cheapest, were started: {many:,} of SageMaker's would need about "
         f"{thousand['sagemaker']['memory'] * many / 2**20:.0f} GiB, and dbt Cloud's would take too long. At "
         "this interval Databricks' triggers connect anew for each request, which an interval of 1 s hides.",
     ]
