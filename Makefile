@@ -10,9 +10,10 @@ BIN := $(VENV)/bin
 # uv trusts what the machine trusts, a company's own certificates too.
 export UV_SYSTEM_CERTS := true
 
-PYTEST := $(BIN)/python -m pytest
+# Older versions of pytest do not know this option, and ignore it.
+PYTEST := $(BIN)/python -m pytest -o faulthandler_exit_on_timeout=true
 # More than cores, since many tests wait.
-PARALLEL := -n 3 --dist worksteal --ignore tests/browser
+PARALLEL := -n 3 --dist worksteal --ignore tests/browser -o faulthandler_timeout=1200
 # Many tests on a real Airflow are run one by one, apart from the others.
 UNITS := $(PARALLEL) --ignore tests/system
 QUICK := not slow and not thorough
