@@ -222,6 +222,13 @@ class Poller:
         except Exception as error:
             if not poll.done():
                 poll.set_exception(error)
+        except BaseException as error:
+            # Its trigger would wait for ever.
+            if not poll.done():
+                unanswered = QianfanError(f"the poll was broken off by {type(error).__name__}")
+                unanswered.transient = True
+                poll.set_exception(unanswered)
+            raise
 
     async def _request(self, poll: _Poll) -> None:
         key = poll.key

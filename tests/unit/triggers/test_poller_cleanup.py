@@ -101,3 +101,24 @@ async def test_a_second_cancellation_while_the_last_one_leaves_closes_all_the_sa
     await asyncio.sleep(10)
     assert shared._client._http.is_closed
     assert_nothing_is_left(qianfan)
+
+
+@pytest.mark.parametrize("make", [models, tasks_of_a_job])
+async def test_a_poll_that_something_else_breaks_off_is_repeated(qianfan, monkeypatch, make):
+    call = AsyncQianfanClient.call
+    broken = []
+
+    async def break_off_first(self: AsyncQianfanClient, request: object) -> object:
+        if not broken:
+            broken.append(request)
+            raise asyncio.CancelledError
+        return await call(self, request)
+
+    monkeypatch.setattr(AsyncQianfanClient, "call", break_off_first)
+    triggers = make(qianfan, 3)
+    qianfan.end()
+    async with asyncio.timeout(3600):
+        events = await asyncio.gather(*map(event_of, triggers))
+    assert {event["status"] for event in events} == {"success"}
+    assert broken
+    assert_nothing_is_left(qianfan)
