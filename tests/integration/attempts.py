@@ -80,9 +80,12 @@ class TaskRun:
             self.xcoms.clear()
             self.error = None
             try:
+                self._tell("on a worker")
                 deferred = await loop.run_in_executor(workers, self._execute)
                 while deferred is not None:
+                    self._tell(f"in the triggerer: {deferred.trigger.serialize()}")
                     event = await _first_event(deferred.trigger)
+                    self._tell(f"on a worker, after {event}")
                     deferred = await loop.run_in_executor(workers, self._resume, deferred, event)
                 return
             except AirflowException as error:
@@ -90,6 +93,11 @@ class TaskRun:
                 if isinstance(error, AirflowFailException):
                     return
                 self.retried_after.append(error)
+
+    def _tell(self, place: str) -> None:
+        """Let the asyncio task say where this one is, for whoever finds that it does not end."""
+        if (task := asyncio.current_task()) is not None:
+            task.set_name(f"{self.dag_id} {self.run_id} {self.task_id}, attempt {self.try_number}, {place}")
 
     def _execute(self) -> TaskDeferred | None:
         return self._call("execute", self.context())

@@ -6,6 +6,7 @@ Two deployments of Airflow with the same DAGs and run ids share one account.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import logging
 import os
@@ -57,6 +58,8 @@ TASK_SECONDS = 5.0
 STALE_SECONDS = 0.8
 SETTLE_SECONDS = 4.0
 CLIENT_TIMEOUT = 3.0
+#: Only against hanging: it takes a minute or two.
+PATIENCE = 540.0
 
 DATASET = {"sourceType": "Platform", "versions": [{"versionId": "ds-0123456789abcdef"}]}
 
@@ -269,21 +272,27 @@ async def soak(qianfan: LocalQianfan, works: list[Work]) -> list[Outcome]:
         async with room:
             await work.run(workers)
 
-    with ThreadPoolExecutor(WORKERS) as workers:
-        bursts = asyncio.create_task(throttle_now_and_then())
-        runs = [
-            Logical(number, deployment)
-            for number in range(RUNS)
-            for deployment in DEPLOYMENTS
-            if number % 20 not in WORKS
-        ]
-        others = asyncio.gather(*map(other, works))
-        outcomes = await asyncio.gather(*map(one, runs))
-        await others
-        bursts.cancel()
+    workers = ThreadPoolExecutor(WORKERS)
+    bursts = asyncio.create_task(throttle_now_and_then())
+    runs = [
+        Logical(number, deployment)
+        for number in range(RUNS)
+        for deployment in DEPLOYMENTS
+        if number % 20 not in WORKS
+    ]
+    others = [asyncio.create_task(other(work)) for work in works]
+    trainings = [asyncio.create_task(one(logical)) for logical in runs]
+    _, unfinished = await asyncio.wait([*others, *trainings], timeout=PATIENCE)
+    bursts.cancel()
+    workers.shutdown(wait=not unfinished, cancel_futures=True)
+    if unfinished:
+        faulthandler.dump_traceback()
+    assert not unfinished, f"after {PATIENCE:.0f} s: {pformat([task.get_name() for task in unfinished])}"
     with suppress(asyncio.CancelledError):
         await bursts
-    return outcomes
+    for done in others:
+        done.result()
+    return [training.result() for training in trainings]
 
 
 def test_no_training_is_lost_doubled_or_misreported(qianfan, scaled_time, capsys):
