@@ -46,8 +46,11 @@ def begin_once(
         return target.kind.view(hook.call(target.request()))
 
     def read_until(condition: Callable[[RemoteObject], bool]) -> RemoteObject:
-        # A word that nobody knows may stand for a state in which it has not begun.
-        return _read_until(read, lambda found: found.state.is_known and condition(found))
+        found = _read_until(read, lambda found: found.state.is_known and condition(found))
+        if not found.state.is_known:
+            # A word that nobody knows may stand for a state in which it has not begun, unless it stays.
+            found = _read_until(read, lambda found: found.state.is_known)
+        return found
 
     found = read_settled(read, target.label, log, FEW_LOOKUPS)
     if not found.state.is_known:

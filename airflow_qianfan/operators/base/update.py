@@ -39,6 +39,10 @@ KEY = "qianfan_service_update"
 
 PREVIOUS = ("previous_model_set_id", "previous_model_id")
 
+UPDATING_READS = 3
+"""In how many reads in a row an update has to be shown: its words are not documented, so that a word which
+nobody knows may mean anything else."""
+
 MAX_ORDERS = 3
 """How often an update is ordered in one attempt at most, after looking whether the one before took effect."""
 
@@ -287,12 +291,14 @@ class ServiceUpdate:
     def _has_begun(self, model_id: str) -> bool:
         """Return whether the service shows the version or an update, as soon as it does.
 
-        Which words it has for an update is not documented. An unknown one counts only if the next read, too,
-        shows an update.
+        :raises QianfanError: nobody can tell.
         """
         failure: QianfanError | None = None
-        was_updating = False
-        for share in LOOKUPS:
+        updating = 0
+        # An update that only the last reads show needs more of them.
+        for number, share in enumerate(LOOKUPS + LOOKUPS[1:UPDATING_READS]):
+            if number >= len(LOOKUPS) and not updating:
+                break
             time.sleep(share * setting("settle_seconds"))
             try:
                 found, failure = self.describe(), None
@@ -301,15 +307,14 @@ class ServiceUpdate:
                     raise
                 failure = error
                 continue
-            if found.model_id == model_id or (found.is_updating and was_updating):
+            updating = updating + 1 if found.is_updating else 0
+            if found.model_id == model_id or updating == UPDATING_READS:
                 return True
-            was_updating = found.is_updating
-        if was_updating:
-            return True
-        if failure is not None:
-            raise QianfanError(f"cannot tell whether {self._target.label} is being updated: {failure}") from (
-                failure
-            )
+        if failure is not None or updating:
+            why = failure or "its states contradict each other"
+            raise QianfanError(
+                f"cannot tell whether {self._target.label} is being updated: {why}"
+            ) from failure
         return False
 
     def _read(self) -> Update | None:

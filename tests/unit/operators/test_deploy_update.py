@@ -18,10 +18,12 @@ from airflow_qianfan.exceptions import (
     QianfanExecutionTimeoutError,
     QianfanInferenceRefusedError,
     QianfanRequestError,
+    QianfanServerError,
     QianfanTerminalStateError,
     QianfanUpdateError,
 )
-from airflow_qianfan.operators.base.update import KEY, Update, version_before
+from airflow_qianfan.operators.base.lookup import LOOKUPS
+from airflow_qianfan.operators.base.update import KEY, ServiceUpdate, Update, version_before
 
 LOST = {
     "answer lost": {"kind": "lost_answer"},
@@ -105,11 +107,47 @@ def test_nothing_is_ordered_again_where_nobody_can_tell(existing):
     assert existing.orders() == [existing.new["model_id"]]
 
 
-def test_one_unknown_word_after_a_lost_order_is_not_taken_for_the_update(existing):
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("read", range(1, len(LOOKUPS) + 1))
+def test_unknown_words_after_a_lost_order_are_not_taken_for_the_update(existing, monkeypatch, read, count):
+    """Whichever of the reads show them: the last ones too."""
     existing.emulator.fail_next("ModifyService", kind="server_error")
-    existing.work.store.on_set = lambda: existing.emulator.fail_next("DescribeService", kind="unknown_status")
+    reads, describe = [], ServiceUpdate.describe
+
+    def show(update):
+        reads.append(read)
+        # The first read of all comes before the order.
+        if 0 <= len(reads) - 1 - read < count:
+            existing.emulator.fail_next("DescribeService", kind="unknown_status")
+        return describe(update)
+
+    monkeypatch.setattr(ServiceUpdate, "describe", show)
     assert existing.run()["model_id"] == existing.new["model_id"]
+    assert len(reads) > read
     assert (existing.orders(), existing.sent()) == ([existing.new["model_id"]], 2)
+
+
+def test_nothing_is_ordered_again_where_too_few_reads_show_an_update(existing, monkeypatch):
+    existing.emulator.fail_next("ModifyService", kind="server_error")
+    # The first read comes before the order.
+    reads = ["known"] * len(LOOKUPS) + ["unknown", "none", "unknown"]
+    describe = ServiceUpdate.describe
+
+    def show(update):
+        match reads.pop(0):
+            case "unknown":
+                existing.emulator.fail_next("DescribeService", kind="unknown_status")
+            case "none":
+                raise QianfanServerError("no answer")
+        return describe(update)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ServiceUpdate, "describe", show)
+        with pytest.raises(QianfanError, match="cannot tell whether"):
+            existing.run()
+    assert (reads, existing.sent()) == ([], 1)
+    assert existing.run(2)["model_id"] == existing.new["model_id"]
+    assert existing.orders() == [existing.new["model_id"]]
 
 
 def test_one_unknown_word_is_not_taken_for_the_update_of_an_earlier_attempt(existing):
