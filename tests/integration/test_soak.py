@@ -56,6 +56,9 @@ RETRIES = 8
 RETRY_DELAY = 2.0
 TASK_SECONDS = 5.0
 STALE_SECONDS = 0.8
+#: How long Airflow takes at least to start the next task of a run: three look-ups for what the one before it
+#: has created then last longer than reads are stale.
+START_SECONDS = STALE_SECONDS / 2
 SETTLE_SECONDS = 4.0
 CLIENT_TIMEOUT = 3.0
 #: Only against hanging: it takes a minute or two.
@@ -249,6 +252,7 @@ async def work(logical: Logical, workers: ThreadPoolExecutor) -> Outcome:
         outcome.model_set = logical.model_set()
         await outcome.model_set.run(workers)
         if outcome.model_set.error is None:
+            await asyncio.sleep(START_SECONDS)
             outcome.publication = logical.publication(
                 outcome.model_set.value["model_set_id"], outcome.training.value["fine_tuning_task_id"]
             )
