@@ -66,7 +66,7 @@ test-browser: $(VENV)/.installed-browser  ## the views in Airflow's UI, in a rea
 distributed: $(VENV)/.installed  ## an Airflow with Celery whose parts fail one after the other, in 15 minutes; OPTIONS="--help"
 	@$(BIN)/python -m distributed $(OPTIONS)
 
-bench: .venv-bench/.installed  ## compare with peers, in about ten minutes; writes benchmarks/RESULTS.md
+bench: .venv-bench/.installed  ## compare with peers, in half an hour; writes benchmarks/RESULTS.md
 	AIRFLOW_HOME=$(CURDIR)/.airflow-bench .venv-bench/bin/python -m benchmarks
 
 lint: $(VENV)/.installed  ## ruff
