@@ -116,7 +116,8 @@ class DeclaresArguments:
             cls.template_fields = tuple(dict.fromkeys((*given, *mine)))
         renderers = {name: "json" for name, argument in cls.arguments.items() if argument.is_json}
         cls.template_fields_renderers = {**getattr(cls, "template_fields_renderers", {}), **renderers}
-        cls._has_made_init = "__init__" not in vars(cls)
+        # With nothing to add, that of its only base does.
+        cls._has_made_init = "__init__" not in vars(cls) and bool(own or len(cls.__bases__) > 1)
         if cls._has_made_init:
             cls.__init__ = _make_init(cls, own, parameters)  # type: ignore[method-assign]
         cls.__doc__ = _Documentation(vars(cls).get("__doc__"))  # type: ignore[assignment]

@@ -154,6 +154,7 @@ def run_pytest(folder, tests):
     return done.stdout
 
 
+@pytest.mark.thorough
 def test_the_emulator_needs_no_conftest(tmp_path):
     output = run_pytest(tmp_path, TESTS)
     assert "6 passed" in output
