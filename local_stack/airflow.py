@@ -84,6 +84,11 @@ class LocalAirflow(Service):
         """The output of all components."""
         return self._main.log_path
 
+    def output(self) -> str:
+        """What all components have written, those of `start_component` too."""
+        paths = [process.log_path for process in [self._main, *self._extra]]
+        return "".join(path.read_text(errors="replace") for path in paths)
+
     @property
     def database_url(self) -> str:
         """Where Airflow keeps its data, as SQLAlchemy takes it."""

@@ -42,6 +42,10 @@ TRIGGERER_ASK_SECONDS = 120.0
 """How long to wait for Airflow's answer in a triggerer. The first one may take half a minute, since the part
 that answers is loaded only then."""
 
+LOG_SECONDS = 5.0
+"""How long a trigger stays once it has said how a stop ended. A triggerer closes the log of a trigger that
+has ended, even where lines are still on their way to it: under load they are late by up to a second."""
+
 REFUSALS = (QianfanOperationFailedError, QianfanRequestError)
 """What the service may answer for an object that has ended. Which is not documented: its state decides."""
 
@@ -214,12 +218,17 @@ async def stop_if_user_ended_task(
     :param log: the log of the Airflow task.
     :param seconds: how long to try, once Airflow has answered.
     """
-    stopping = asyncio.create_task(_stop_if_user_ended_task(hook, target, ti, log, seconds))
+    stopping = asyncio.create_task(_stop_and_stay(hook, target, ti, log, seconds))
     _STOPPING.add(stopping)
     stopping.add_done_callback(_STOPPING.discard)
     while not stopping.done():
         with suppress(asyncio.CancelledError):
             await asyncio.shield(stopping)
+
+
+async def _stop_and_stay(hook: QianfanHook, target: Target, ti: Any, log: Logger, seconds: float) -> None:
+    await _stop_if_user_ended_task(hook, target, ti, log, seconds)
+    await asyncio.sleep(LOG_SECONDS)
 
 
 async def _stop_if_user_ended_task(

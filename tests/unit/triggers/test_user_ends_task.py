@@ -17,7 +17,13 @@ from airflow_qianfan.exceptions import QianfanPermissionError, QianfanWaitTimeou
 from airflow_qianfan.hooks.qianfan import QianfanHook
 from airflow_qianfan.triggers.base import cancel
 from airflow_qianfan.triggers.base import trigger as trigger_module
-from airflow_qianfan.triggers.base.cancel import PAUSE, TRIGGERER_ASK_SECONDS, insistent_stop_steps, run_steps
+from airflow_qianfan.triggers.base.cancel import (
+    LOG_SECONDS,
+    PAUSE,
+    TRIGGERER_ASK_SECONDS,
+    insistent_stop_steps,
+    run_steps,
+)
 from airflow_qianfan.triggers.base.polling import Target
 from airflow_qianfan.triggers.base.trigger import ON_KILL_TIMEOUT
 
@@ -123,7 +129,7 @@ async def test_an_airflow_that_never_answers_is_not_waited_for_for_ever(
     qianfan.add(trigger.kind(), "id-1")
     airflow.seconds = FOREVER
     await make_trigger(trigger).on_kill()
-    assert clock.seconds == pytest.approx(TRIGGERER_ASK_SECONDS, abs=0.1)
+    assert clock.seconds == pytest.approx(TRIGGERER_ASK_SECONDS + LOG_SECONDS, abs=0.1)
     assert not qianfan.calls
     assert len(lines_of(capsys, "error")) == 1
 
@@ -134,7 +140,7 @@ async def test_an_airflow_that_answers_late_leaves_the_stop_time(qianfan, clock,
     qianfan.fail(None, times=FOREVER, seconds=FOREVER)
     airflow.seconds = 20.0
     await make_trigger(trigger).on_kill()
-    assert clock.seconds == pytest.approx(20.0 + ON_KILL_TIMEOUT, abs=0.1)
+    assert clock.seconds == pytest.approx(20.0 + ON_KILL_TIMEOUT + LOG_SECONDS, abs=0.1)
     (line,) = lines_of(capsys, "error")
     assert "It may go on and cost money" in line
     assert f"has not ended within {ON_KILL_TIMEOUT:g} s" in line
@@ -178,7 +184,7 @@ async def test_a_stop_goes_on_however_often_airflow_cancels_it(
         killing.cancel()
     await killing
     assert trigger.kind().states.read(remote.word).phase is Phase.STOPPED
-    assert clock.seconds == pytest.approx(23, abs=0.1)
+    assert clock.seconds == pytest.approx(23 + LOG_SECONDS, abs=0.1)
     assert any(f"Stopped {trigger.kind().noun} id-1" in line for line in lines_of(capsys, "info"))
     assert not cancel._STOPPING
 
@@ -313,7 +319,7 @@ async def test_a_pause_that_the_service_asks_for_ends_with_the_time(
     qianfan.add(trigger.kind(), "id-1")
     qianfan.fail(throttled(600), times=FOREVER)
     await make_trigger(trigger).on_kill()
-    assert clock.seconds == pytest.approx(ON_KILL_TIMEOUT, abs=0.1)
+    assert clock.seconds == pytest.approx(ON_KILL_TIMEOUT + LOG_SECONDS, abs=0.1)
     (line,) = lines_of(capsys, "error")
     assert f"has not ended within {ON_KILL_TIMEOUT:g} s" in line
     start = clock.monotonic()
