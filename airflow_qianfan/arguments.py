@@ -8,13 +8,17 @@ dataclasses.
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, TypeGuard, dataclass_transform
 
 from airflow_qianfan.settings import setting
 
 REQUIRED: Any = inspect.Parameter.empty
+
+_LITERAL = re.compile(r"(?:typing\.)?Literal\[(.*?)\]")
 
 
 class Argument(NamedTuple):
@@ -28,6 +32,7 @@ class Argument(NamedTuple):
     :param for_airflow: whether it is one of Airflow's own, passed on.
     :param length: fewest and most characters of a text.
     :param setting: the setting of Airflow's configuration that None stands for.
+    :param choices: the values that its type allows, where that is a ``Literal``.
     """
 
     doc: str
@@ -38,6 +43,7 @@ class Argument(NamedTuple):
     for_airflow: bool = False
     length: tuple[int, int] | None = None
     setting: str | None = None
+    choices: tuple[Any, ...] = ()
 
 
 def member(
@@ -96,7 +102,11 @@ class DeclaresArguments:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = {name: value for name, value in vars(cls).items() if isinstance(value, Argument)}
+        own = {
+            name: value._replace(choices=_choices(str(cls.__annotations__.get(name))))
+            for name, value in vars(cls).items()
+            if isinstance(value, Argument)
+        }
         for name in own:
             # The value belongs to an instance; on the class it would hide that one is missing.
             delattr(cls, name)
@@ -131,8 +141,7 @@ class DeclaresArguments:
     def __post_init__(self) -> None:
         """Check the arguments, as far as they are known when a DAG is parsed."""
         for name, argument in type(self).arguments.items():
-            if argument.length is not None:
-                _check_length(name, getattr(self, name), argument.length)
+            _check(name, argument, getattr(self, name))
 
 
 def _make_init(
@@ -189,11 +198,35 @@ class _Documentation:
         return "\n".join((inspect.cleandoc(self._text or ""), "", *lines))
 
 
-def _check_length(name: str, value: Any, length: tuple[int, int]) -> None:
-    # What holds a template is known only when the task runs; the request checks it then.
-    if not isinstance(value, str) or "{{" in value or "{%" in value:
-        return
-    fewest, most = length
-    if not fewest <= len(value) <= most:
-        shown = value if len(value) <= 40 else f"{value[:40]}…"
-        raise ValueError(f"{name} must have {fewest} to {most} characters, but {shown!r} has {len(value)}")
+def _choices(annotation: str) -> tuple[Any, ...]:
+    """Return the values that a type allows, which is text as it was written; nothing where it allows any."""
+    found = _LITERAL.match(annotation)
+    if found is None:
+        return ()
+    values = ast.literal_eval(f"({found[1]},)")
+    return (*values, None) if annotation.endswith("| None") else tuple(values)
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Return whether a value is text without a template, which becomes text only when the task runs."""
+    return isinstance(value, str) and "{{" not in value and "{%" not in value
+
+
+def _check(name: str, argument: Argument, value: Any) -> None:
+    """Check what is known of a value when a DAG is parsed; the request checks the rest when the task runs.
+
+    :raises ValueError: it is not allowed.
+    """
+    if argument.choices:
+        if value not in argument.choices and (is_text(value) or not argument.is_templated):
+            *others, last = map(repr, argument.choices)
+            raise ValueError(f"{name} must be {', '.join(others)} or {last}, not {value!r}")
+    elif is_text(value):
+        fewest, most = argument.length or (0, len(value))
+        if not fewest <= len(value) <= most:
+            shown = value if len(value) <= 40 else f"{value[:40]}…"
+            raise ValueError(
+                f"{name} must have {fewest} to {most} characters, but {shown!r} has {len(value)}"
+            )
+        if not value and argument.default is REQUIRED:
+            raise ValueError(f"{name} must not be empty")

@@ -33,7 +33,9 @@ class _TaskArguments(QianfanWaitingOperator):
         "is passed through.",
         json=True,
     )
-    eval_object_type: str = member("``model`` or ``inferDataset``.", default="model")
+    eval_object_type: Literal["model", "inferDataset"] | str = member(
+        "``model`` or ``inferDataset``.", default="model"
+    )
     task_name: str | None = member("name of the task; None makes one from the DAG and its run.", default=None)
     description: str | None = member(
         "what it is for; a mark is added by which the task is found again.", default=None
@@ -44,11 +46,6 @@ class _TaskArguments(QianfanWaitingOperator):
         "goes on.",
         default="wait",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.manual not in ("wait", "fail"):
-            raise ValueError(f"manual must be 'wait' or 'fail', not {self.manual!r}")
 
     def _poll_options(self) -> dict[str, Any]:
         return {**super()._poll_options(), "manual": self.manual}
@@ -98,7 +95,7 @@ class QianfanDescribeEvalTasksOperator(QianfanListOperator):
 
     action = "evaluation.DescribeEvalTasks"
 
-    eval_type: str = member("``auto`` or ``manual``.", default="auto")
+    eval_type: Literal["auto", "manual"] | str = member("``auto`` or ``manual``.", default="auto")
     key_filter: str | None = member(
         "only those with this in their name or id, or of this very model version.", default=None
     )

@@ -37,11 +37,6 @@ class _ChecksTraining(QianfanCreateOperator):
         default="warn",
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.validate not in ("warn", "error", "off"):
-            raise ValueError(f"validate must be 'warn', 'error' or 'off', not {self.validate!r}")
-
     def has_to_check(self, context: Context) -> bool:
         """Return whether to check; what an earlier attempt has created is paid for already."""
         return self.validate != "off" and not self.has_created(context)

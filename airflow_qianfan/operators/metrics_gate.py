@@ -106,12 +106,6 @@ class QianfanMetricsGate(QianfanOperator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, allowed in (("if_rejected", ("skip", "fail")), ("if_missing", ("fail", "reject"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name} must be {' or '.join(map(repr, allowed))}, not {getattr(self, name)!r}"
-                )
-
         # A template may make nothing of what was given; then nothing must be taken for good enough.
         self._given = [name for name in _COMPARED_WITH if getattr(self, name) is not None]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_qianfan import links
 from airflow_qianfan.arguments import member, option
@@ -104,7 +104,7 @@ class QianfanDescribeServicesOperator(QianfanListOperator):
     run_status: Sequence[str] | str | None = member("only in these states.", default=None, json=True)
     creator: Sequence[str] | str | None = member("only of these creators.", default=None, json=True)
     charge_type: str | None = member("``ComputingUnit`` or ``Tokens``.", default=None)
-    pay_type: str | None = member("``Prepay`` or ``Postpay``.", default=None)
+    pay_type: Literal["Prepay", "Postpay"] | str | None = member("``Prepay`` or ``Postpay``.", default=None)
     protocol_version: int | str | None = member(
         "inference protocol, 1 or 2: a list shows the services of one of them.", default=PROTOCOL
     )
@@ -191,7 +191,9 @@ class QianfanAttachLogStoreOperator(_ChangeOperator):
     log_project: str = member("project of the log store.")
     log_store_name: str = member("name of the log store.")
     log_region: str | None = member("region of the log store.", default=None)
-    service_type: str = member("``Custom``, or ``Preset`` for a service of Baidu's own.", default="Custom")
+    service_type: Literal["Custom", "Preset"] | str = member(
+        "``Custom``, or ``Preset`` for a service of Baidu's own.", default="Custom"
+    )
 
 
 class _UsageOperator(QianfanRequestOperator):

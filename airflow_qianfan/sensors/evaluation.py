@@ -29,11 +29,6 @@ class QianfanEvalTaskSensor(QianfanSensor):
         default="wait",
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.manual not in ("wait", "fail"):
-            raise ValueError(f"manual must be 'wait' or 'fail', not {self.manual!r}")
-
     def _poll_options(self) -> dict[str, Any]:
         return {**super()._poll_options(), "manual": self.manual}
 

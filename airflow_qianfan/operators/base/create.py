@@ -44,8 +44,6 @@ class QianfanCreateOperator(QianfanLineageOperator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.on_clear not in ("attach", "restart"):
-            raise ValueError(f"on_clear must be 'attach' or 'restart', not {self.on_clear!r}")
         self._submission: Submission | None = None
         self._is_killed = False
 

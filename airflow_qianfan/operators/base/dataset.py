@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_qianfan.arguments import member
 from airflow_qianfan.exceptions import QianfanNotFoundError
@@ -26,7 +26,7 @@ def version_page(hook: QianfanHook, version_id: str) -> str | None:
 class StorageArguments(QianfanRequestOperator):
     """The arguments that say where data are kept."""
 
-    storage_type: str | None = member(
+    storage_type: Literal["BOS", "sysStorage"] | str | None = member(
         "``BOS`` or ``sysStorage``, which is the platform's own; None means ``BOS`` where "
         "``storage_path`` is given.",
         default=None,

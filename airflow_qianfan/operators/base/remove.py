@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from airflow_qianfan.api.objects import RemoteObject
 
-IfMissing = Literal["fail", "ignore"]
-
 
 class QianfanRemovalOperator(QianfanRequestOperator):
     """Ends or deletes an object that may be gone already."""
@@ -22,14 +20,9 @@ class QianfanRemovalOperator(QianfanRequestOperator):
     kind_path: ClassVar[str]
     """The kind of object, such as ``finetuning.FineTuningTask``."""
 
-    if_missing: IfMissing = option(
+    if_missing: Literal["fail", "ignore"] = option(
         "``fail`` where it does not exist, or ``ignore`` that and succeed.", default="fail"
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.if_missing not in ("fail", "ignore"):
-            raise ValueError(f"if_missing must be 'fail' or 'ignore', not {self.if_missing!r}")
 
     @property
     def kind(self) -> type[RemoteObject]:

@@ -40,11 +40,6 @@ class QianfanCreateCustomModelSetOperator(QianfanCreateOperator):
         "``fail`` where another model set has the name, or ``use`` that one.", default="fail"
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.if_exists not in ("fail", "use"):
-            raise ValueError(f"if_exists must be 'fail' or 'use', not {self.if_exists!r}")
-
     def run_action(self, context: Context) -> dict[str, Any]:
         """Create the model set.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from airflow_qianfan import links
-from airflow_qianfan.arguments import member, option, templated
+from airflow_qianfan.arguments import is_text, member, option, templated
 from airflow_qianfan.exceptions import QianfanValidationError
 from airflow_qianfan.operators.base.operator import QianfanRequestOperator
 from airflow_qianfan.operators.base.publish import QianfanPublishingOperator
@@ -51,7 +51,9 @@ class QianfanCreateCustomModelOperator(QianfanPublishingOperator, QianfanWaiting
         default=None,
         json=True,
     )
-    source_type: str | None = member("``Train`` or ``Import``; None decides by what is given.", default=None)
+    source_type: Literal["Train", "Import"] | str | None = member(
+        "``Train`` or ``Import``; None decides by what is given.", default=None
+    )
     description: str | None = member(
         "at most 300 characters; a mark is added by which the version is found again.",
         default=None,
@@ -61,6 +63,13 @@ class QianfanCreateCustomModelOperator(QianfanPublishingOperator, QianfanWaiting
         'resource pool, ``{"resourceId": "prl-…"}``.', default=None, json=True
     )
     wait_for_completion: bool = option("wait until the version is Ready.", default=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = (self.fine_tuning_task_id, self.train_meta, self.checkpoint_step)
+        # What a template or another task makes is known when the task runs.
+        if all(one is None or isinstance(one, int | Mapping) or is_text(one) for one in given):
+            self._train_meta()
 
     def make_request(self, action: str | None = None, **members: Any) -> Any:
         """Return the request; see :meth:`QianfanRequestOperator.make_request`."""

@@ -21,14 +21,16 @@ from airflow_qianfan.operators.model import (
     QianfanDescribeModelSetOperator,
 )
 
+EMPTY = "{{ '' }}"
+
 INVALID = [
     (QianfanCreateFineTuningJobOperator, {**JOB, "name": "{{ 'x' * 21 }}"}, "name"),
     (QianfanCreateFineTuningJobOperator, {**JOB, "name": "{{ 'x' }}"}, "name"),
-    (QianfanCreateFineTuningJobOperator, {**JOB, "model": ""}, "model"),
+    (QianfanCreateFineTuningJobOperator, {**JOB, "model": EMPTY}, "model"),
     (QianfanCreateFineTuningJobOperator, {**JOB, "description": "{{ 'x' * 501 }}"}, "description"),
     (
         QianfanCreateFineTuningTaskOperator,
-        {"fine_tuning_job_id": "", "hyper_parameter_config": {}, "dataset_config": DATASET},
+        {"fine_tuning_job_id": EMPTY, "hyper_parameter_config": {}, "dataset_config": DATASET},
         "jobId",
     ),
     (
@@ -51,8 +53,8 @@ INVALID = [
         },
         "incrementCheckpointStep",
     ),
-    (QianfanDescribeFineTuningTaskOperator, {"fine_tuning_task_id": ""}, "taskId"),
-    (QianfanStopFineTuningTaskOperator, {"fine_tuning_task_id": ""}, "taskId"),
+    (QianfanDescribeFineTuningTaskOperator, {"fine_tuning_task_id": EMPTY}, "taskId"),
+    (QianfanStopFineTuningTaskOperator, {"fine_tuning_task_id": EMPTY}, "taskId"),
     (QianfanDescribeModelSetOperator, {}, "modelSetId"),
     (
         QianfanCreateCustomModelOperator,
@@ -69,12 +71,12 @@ INVALID = [
     ),
     (
         QianfanCreateCustomModelOperator,
-        {"model_set_id": "am-1", "fine_tuning_task_id": "task-1", "train_meta": {"taskId": "task-1"}},
+        {"model_set_id": "am-1", "fine_tuning_task_id": "{{ 'task-1' }}", "train_meta": {"taskId": "task-1"}},
         "train_meta",
     ),
     (
         QianfanCreateCustomModelOperator,
-        {"model_set_id": "am-1", "train_meta": {"taskId": "task-1"}, "checkpoint_step": 64},
+        {"model_set_id": "am-1", "train_meta": {"taskId": "task-1"}, "checkpoint_step": "{{ 64 }}"},
         "checkpoint_step",
     ),
     (
@@ -85,7 +87,7 @@ INVALID = [
     (QianfanCreateCustomModelOperator, {"model_set_id": "am-1", "source_type": "Train"}, "trainMeta"),
     (
         QianfanCreateCustomModelOperator,
-        {"model_set_id": "am-1", "source_type": "Copy", "import_meta": FILES},
+        {"model_set_id": "am-1", "source_type": "{{ 'Copy' }}", "import_meta": FILES},
         "sourceType",
     ),
     (
@@ -95,7 +97,7 @@ INVALID = [
     ),
     (QianfanActionOperator, {"route": "/v2/model", "action": "DescribeModel", "body": "[1]"}, "body"),
     (QianfanActionOperator, {"route": "v2/model", "action": "DescribeModel"}, "route"),
-    (QianfanActionOperator, {"route": "/v2/model", "action": ""}, "action"),
+    (QianfanActionOperator, {"route": "/v2/model", "action": EMPTY}, "action"),
 ]
 
 
@@ -121,12 +123,34 @@ LITERALS = [
         {"model_set_id": "am-1", "import_meta": FILES, "description": "x" * 301},
         "description must have 0 to 300 characters",
     ),
+    (QianfanCreateFineTuningJobOperator, {**JOB, "model": ""}, "^model must not be empty$"),
+    (
+        QianfanStopFineTuningTaskOperator,
+        {"fine_tuning_task_id": ""},
+        "^fine_tuning_task_id must not be empty$",
+    ),
+    (QianfanActionOperator, {"route": "/v2/model", "action": ""}, "^action must not be empty$"),
+    (
+        QianfanCreateCustomModelOperator,
+        {"model_set_id": "am-1", "import_meta": FILES, "source_type": "Copy"},
+        "^source_type must be 'Train', 'Import' or None, not 'Copy'$",
+    ),
+    (
+        QianfanCreateCustomModelOperator,
+        {"model_set_id": "am-1", "fine_tuning_task_id": "task-1", "train_meta": {"taskId": "task-1"}},
+        "give fine_tuning_task_id or train_meta, not both",
+    ),
+    (
+        QianfanCreateCustomModelOperator,
+        {"model_set_id": "am-1", "train_meta": {"taskId": "task-1"}, "checkpoint_step": 64},
+        "checkpoint_step needs fine_tuning_task_id",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("operator", "arguments", "message"), LITERALS)
-def test_literal_text_of_a_wrong_length_is_refused_when_the_dag_is_parsed(operator, arguments, message):
-    with DAG("literals"), pytest.raises(ValueError, match=message):
+def test_literal_value_that_cannot_be_right_is_refused_when_the_dag_is_parsed(operator, arguments, message):
+    with DAG("literals"), pytest.raises((ValueError, QianfanValidationError), match=message):
         operator(task_id="x", **arguments)
 
 

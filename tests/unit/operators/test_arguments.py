@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
-from typing import Any
+import re
+from typing import Any, Literal
 
 import pytest
 from airflow.sdk import DAG, BaseOperator
@@ -50,6 +51,14 @@ class Round(Fruit):
 
 class Lemon(Sour, Round):
     """Both."""
+
+
+class Apple(DeclaresArguments, BaseOperator):
+    """An apple."""
+
+    sort: str = member("which sort.")
+    color: Literal["green", "red"] = option("its colour.", default="green")
+    shape: Literal["round", "oval"] | str | None = member("its shape.", default=None)
 
 
 class Own(Fruit):
@@ -196,10 +205,47 @@ def test_text_within_its_limits_and_templates_are_accepted(name):
     assert Fruit(task_id="x", name=name).name == name
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"color": "gren"}, "color must be 'green' or 'red', not 'gren'"),
+        ({"color": None}, "color must be 'green' or 'red', not None"),
+        ({"color": "{{ params.color }}"}, "color must be 'green' or 'red'"),
+        ({"shape": "flat"}, "shape must be 'round', 'oval' or None, not 'flat'"),
+        ({"shape": ""}, "shape must be 'round', 'oval' or None, not ''"),
+        ({"sort": ""}, "sort must not be empty"),
+    ],
+)
+def test_value_that_its_type_does_not_allow_is_refused_when_the_dag_is_parsed(arguments, says):
+    with DAG("choices"), pytest.raises(ValueError, match=f"^{re.escape(says)}"):
+        Apple(task_id="x", **{"sort": "Boskoop", **arguments})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"color": "red"}, {"shape": "oval"}, {"shape": None}, {"shape": "{{ x }}"}, {"sort": "{{ x }}"}],
+    ids=str,
+)
+def test_value_that_its_type_allows_and_a_template_are_accepted(arguments):
+    apple = Apple(task_id="x", **{"sort": "Boskoop", **arguments})
+    assert all(getattr(apple, name) == value for name, value in arguments.items())
+
+
+def test_choices_are_read_from_annotations_that_are_no_text_too():
+    members = {
+        "__annotations__": {"color": Literal["green", "red"]},
+        "color": option("its colour.", default="green"),
+    }
+    pear = type("Pear", (DeclaresArguments, BaseOperator), members)
+    with pytest.raises(ValueError, match="color must be 'green' or 'red', not 'blue'"):
+        pear(task_id="x", color="blue")
+
+
 def test_xcom_is_no_text_yet():
     with DAG("chain"):
         first = Fruit(task_id="a", name="pear")
         assert Fruit(task_id="b", name=first.output["name"]).upstream_task_ids == {"a"}
+        assert Apple(task_id="c", sort=first.output, shape=first.output).upstream_task_ids == {"a"}
 
 
 # As it is with Airflow: typos, mapping, copies

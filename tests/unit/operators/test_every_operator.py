@@ -6,7 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from airflow.sdk import BaseOperator
@@ -170,6 +170,18 @@ def test_length_of_an_argument_is_the_rule_of_the_request(operator):
             least = max((rule.min_length for rule in field.metadata if isinstance(rule, MinLen)), default=0)
             most = [rule.max_length for rule in field.metadata if isinstance(rule, MaxLen)]
             assert argument.length == ((least, most[0]) if most else None), f"{operator.__name__}.{name}"
+
+
+@each
+def test_choices_of_an_argument_are_those_of_the_request(operator):
+    for request in requests(operator):
+        for name, argument in members(operator).items():
+            field = request.model_fields.get(name)
+            if field is None:
+                continue
+            kinds = [field.annotation, *get_args(field.annotation)]
+            allowed = {value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)}
+            assert set(argument.choices) - {None} == allowed, f"{operator.__name__}.{name}"
 
 
 @each
