@@ -65,7 +65,7 @@ with DAG(
             row["fine_tuning_task_id"]
             for rows in tasks_by_job or []
             for row in rows
-            if row["status"] in ("Waiting", "Running")
+            if row["status"] not in ("Done", "Failed", "Stopped")
         ]
 
     # [START howto_operator_stop_fine_tuning_task]

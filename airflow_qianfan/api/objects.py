@@ -40,11 +40,18 @@ class State:
     :param word: the documented word, whatever spelling came; where none is documented, the service's own.
     :param phase: what it means. A word that is not documented is active.
     :param is_known: whether the word is documented.
+    :param is_waiting: whether it is active, but has not begun: it waits for resources, or for an order.
     """
 
     word: str
     phase: Phase
     is_known: bool = True
+    is_waiting: bool = False
+
+    @property
+    def shown(self) -> str:
+        """It in an error: a word that is not documented may hold anything, an echo of a secret too."""
+        return self.word if self.is_known else "in a state that is not documented"
 
     @property
     def is_final(self) -> bool:
@@ -55,7 +62,9 @@ class State:
 class States:
     """The states of a kind of object.
 
-    :param active: words for states that will pass; the first is meant where the service sends no word.
+    :param waiting: words for what has not begun.
+    :param active: words for states that will pass, too; the first of both is meant where the service sends no
+        word.
     :param succeeded: words for what is waited for.
     :param failed: words for a failure.
     :param stopped: words for what somebody has stopped.
@@ -65,6 +74,7 @@ class States:
     def __init__(
         self,
         *,
+        waiting: Sequence[str] = (),
         active: Sequence[str],
         succeeded: Sequence[str],
         failed: Sequence[str] = (),
@@ -77,9 +87,10 @@ class States:
             (Phase.FAILED, failed),
             (Phase.STOPPED, stopped),
         )
-        known = {word.lower(): State(word, phase) for phase, words in phases for word in words}
+        known = {word.lower(): State(word, Phase.ACTIVE, is_waiting=True) for word in waiting}
+        known |= {word.lower(): State(word, phase) for phase, words in phases for word in words}
         known |= {spelling: known[word.lower()] for spelling, word in (spellings or {}).items()}
-        self._known: dict[str, State] = {"": State(active[0], Phase.ACTIVE), **known}
+        self._known: dict[str, State] = {"": next(iter(known.values())), **known}
 
     @property
     def documented(self) -> Mapping[str, State]:

@@ -144,24 +144,35 @@ class QianfanHook(BaseHook):
             return await client.call(request)
 
     def call_action(
-        self, route: str, action: str, body: Mapping[str, Any] | None = None, **kwargs: Any
+        self,
+        route: str,
+        action: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        repeatable: bool | None = None,
     ) -> dict[str, Any]:
         """Call any Action and return the whole answer, ``requestId`` and ``result``.
 
         :param route: such as ``/v2/finetuning``.
         :param action: name of the Action.
         :param body: JSON body as the Action's page describes it.
-        :param kwargs: ``repeatable``, see :meth:`airflow_qianfan.api.client.QianfanClient.call_action`.
+        :param repeatable: whether it may be sent again when nobody knows whether it took effect; None decides
+            by the verb of its name.
         :raises QianfanError: it failed.
         """
-        return self.client.call_action(route, action, body, **kwargs)
+        return self.client.call_action(route, action, body, repeatable=repeatable)
 
     async def acall_action(
-        self, route: str, action: str, body: Mapping[str, Any] | None = None, **kwargs: Any
+        self,
+        route: str,
+        action: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        repeatable: bool | None = None,
     ) -> dict[str, Any]:
         """Call any Action without blocking the event loop; see :meth:`call_action`."""
         async with self.async_client() as client:
-            return await client.call_action(route, action, body, **kwargs)
+            return await client.call_action(route, action, body, repeatable=repeatable)
 
     def iterate(self, request: Action[Page]) -> Iterator[Any]:
         """Yield the rows of a list, page after page, each row once.

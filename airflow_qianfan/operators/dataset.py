@@ -31,7 +31,6 @@ DATASET = "dataset.Dataset"
 VERSION = "dataset.DatasetVersion"
 IMPORT = "dataset.ImportTask"
 EXPORT = "dataset.ExportTask"
-UNPUBLISHED = ("Unpublished", "PublishFailed")
 
 
 class QianfanCreateDatasetOperator(DatasetArguments):
@@ -234,7 +233,7 @@ class QianfanPublishDatasetVersionOperator(QianfanPublishingOperator, QianfanLin
 
         request = self.make_request()
         self.object_id = self.dataset_version_id
-        begin_once(self.hook, self.target, request, self.log, idle=UNPUBLISHED)
+        begin_once(self.hook, self.target, request, self.log)
         self.console_url = self.console_page(self.target.kind(version_id=self.object_id))
         self.push_ids(context, dataset_version_id=self.object_id)
         return {"dataset_version_id": self.object_id}

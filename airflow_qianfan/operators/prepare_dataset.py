@@ -11,7 +11,7 @@ from airflow_qianfan.exceptions import QianfanError, QianfanTerminalStateError, 
 from airflow_qianfan.operators.base.dataset import DatasetArguments, ImportArguments
 from airflow_qianfan.operators.base.publish import QianfanPublishingOperator
 from airflow_qianfan.operators.base.wait import QianfanWaitingOperator
-from airflow_qianfan.operators.dataset import DATASET, IMPORT, UNPUBLISHED
+from airflow_qianfan.operators.dataset import DATASET, IMPORT
 from airflow_qianfan.triggers import load as load_trigger
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class QianfanDatasetOperator(
         from airflow_qianfan.operators.base.begin import begin_once
 
         request = self.make_request(self.publish_action, version_id=version_id)
-        begin_once(self.hook, self.target, request, self.log, idle=UNPUBLISHED)
+        begin_once(self.hook, self.target, request, self.log)
         return self._wait(context)
 
     def _check_samples(self, context: Context, samples: int | None) -> None:

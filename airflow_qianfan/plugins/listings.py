@@ -219,6 +219,7 @@ def plain_row(found: RemoteObject, now: float) -> Row:
         name=view.name,
         state=view.state,
         phase=view.phase,
+        is_waiting=view.is_waiting,
         progress=view.progress,
         created=view.started,
         ended=view.ended,

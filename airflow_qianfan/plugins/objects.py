@@ -34,7 +34,6 @@ _FACTS = (
 _NAMES = ("job_name", "name", "model_name", "model_set_name", "dataset_name")
 _ENDS = ("finish_date", "finish_time", "end_time")
 _ZONE = re.compile(r"(Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
-_WAITING = frozenset({"Waiting", "Queuing"})
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,10 @@ class Sightings:
 
     def note(self, found: RemoteObject, now: float) -> _Sighting:
         """Take what was read, and return what is known by now."""
+        if found.states is None:
+            return _Sighting()
         seen = self._seen.pop(found.object_id, None)
-        is_waiting = found.state.word in _WAITING
+        is_waiting = found.state.is_waiting
         if seen is None and not is_waiting:
             return _Sighting()
         if seen is None:
@@ -92,6 +93,7 @@ def show(found: RemoteObject, now: float, *, is_current: bool = True) -> ObjectV
         name=_first(found, _NAMES),
         state=state.word if state else None,
         phase=state.phase.value if state else None,
+        is_waiting=bool(state and state.is_waiting),
         progress=found.progress,
         started=started,
         ended=ended(found),

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 KINDS = {
+    "eval_result_export_task_id": "evaluation.EvalResultExportTask",
     "eval_task_id": "evaluation.EvalTask",
     "batch_inference_task_id": "batch_inference.BatchInferenceTask",
     "model_comp_task_id": "model.ModelCompTask",
     "import_task_id": "dataset.ImportTask",
     "export_task_id": "dataset.ExportTask",
     "service_id": "service.Service",
-    "compute_unit_id": "compute_unit.ComputeUnit",
+    "compute_unit_id": "service.ComputeUnit",
     "model_id": "model.Model",
     "fine_tuning_task_id": "finetuning.FineTuningTask",
     "dataset_version_id": "dataset.DatasetVersion",

@@ -66,6 +66,7 @@ class ObjectView(BaseModel):
     :param kind: the name of its id, such as ``fine_tuning_task_id``.
     :param state: the service's documented word.
     :param phase: ``active``, ``succeeded``, ``failed`` or ``stopped``; None where it has no states.
+    :param is_waiting: whether it is active, but has not begun.
     :param waited: seconds for which it waited for resources at Qianfan, as far as that was seen.
     :param estimated_end: from the progress so far.
     :param is_current: whether the service has just said so; otherwise it is what Airflow remembers.
@@ -76,6 +77,7 @@ class ObjectView(BaseModel):
     name: str | None = None
     state: str | None = None
     phase: str | None = None
+    is_waiting: bool = False
     progress: float | None = None
     started: float | None = None
     ended: float | None = None
@@ -131,6 +133,7 @@ class Row(BaseModel):
     name: str | None = None
     state: str | None = None
     phase: str | None = None
+    is_waiting: bool = False
     progress: float | None = None
     created: float | None = None
     ended: float | None = None

@@ -99,7 +99,8 @@ class BatchInferenceTask(RemoteObject):
     is_told_by_mark_alone: ClassVar[bool] = True
     state_member: ClassVar[str] = "run_status"
     states: ClassVar[States | None] = States(
-        active=("Queuing", "Running", "Stopping"),
+        waiting=("Queuing",),
+        active=("Running", "Stopping"),
         succeeded=("Done",),
         failed=("Failed", "Expired"),
         stopped=("Stopped",),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from airflow_qianfan.api.objects import Phase
 from airflow_qianfan.exceptions import (
     QianfanAlreadyExistsError,
     QianfanAmbiguousCreateError,
@@ -29,16 +30,13 @@ if TYPE_CHECKING:
 _REFUSALS = (QianfanRequestError, QianfanOperationFailedError, QianfanAlreadyExistsError)
 
 
-def begin_once(
-    hook: QianfanHook, target: Target, request: Action[Any], log: Logger, *, idle: Collection[str]
-) -> None:
+def begin_once(hook: QianfanHook, target: Target, request: Action[Any], log: Logger) -> None:
     """Send a request that changes the state of an object, unless the state shows that it has done so already.
 
     :param hook: the hook of the task.
     :param target: the object.
     :param request: what changes its state.
     :param log: the log of the task.
-    :param idle: the states in which it has not begun.
     :raises QianfanAmbiguousCreateError: nobody knows whether it has begun.
     """
 
@@ -56,17 +54,17 @@ def begin_once(
     if not found.state.is_known:
         found = read_until(lambda found: True)
     for submits_left in reversed(range(MAX_SUBMITS)):
-        if found.status not in idle:
+        if _has_begun(found):
             log.info("Nothing to do: %s is %s already.", target.label, found.status)
             return
         try:
             hook.call(request)
         except QianfanAmbiguousCreateError as error:
             log.warning("%s: %s. Looking whether it took effect.", error.action, error.message)
-            found = read_until(lambda found: found.status not in idle)
+            found = read_until(_has_begun)
             if not getattr(found, target.kind.state_member):
                 raise
-            if found.status in idle and submits_left == 0:
+            if submits_left == 0 and not _has_begun(found):
                 raise error.__cause__ or error from None
         except QianfanError as error:
             pause = pause_before_repeat(error, submits_left)
@@ -75,7 +73,7 @@ def begin_once(
                 time.sleep(pause)
                 continue
             # Somebody else may have been faster, or the read before was stale.
-            if not isinstance(error, _REFUSALS) or (found := read()).status in idle:
+            if not isinstance(error, _REFUSALS) or not _has_begun(found := read()):
                 raise
         else:
             log.info("Begun: %s.", target.label)
@@ -83,6 +81,10 @@ def begin_once(
                 # The end of an earlier try must not be taken for that of this one.
                 _read_until(read, functools.partial(_differs, found.status))
             return
+
+
+def _has_begun(found: RemoteObject) -> bool:
+    return not (found.state.is_waiting or found.state.phase is Phase.FAILED)
 
 
 def _differs(status: str, found: RemoteObject) -> bool:

@@ -155,7 +155,7 @@ class ServiceUpdate:
         wanted = self.update
         is_ours = self._may_be_ours or (earlier is not None and _is_same(earlier, wanted))
         if not found.is_updating and found.state.phase is not Phase.SUCCEEDED:
-            raise QianfanError(f"{found.label} is still {found.status}; only one that serves is updated")
+            raise QianfanError(f"{found.label} is still {found.state.shown}; only one that serves is updated")
         if found.is_updating and not is_ours:
             raise QianfanError(f"another update of {found.label} goes on")
         served = (found.model_set_id, found.model_id)

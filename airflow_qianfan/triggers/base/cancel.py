@@ -133,9 +133,7 @@ def run_steps(steps: Steps, hook: QianfanHook, *, seconds: float) -> RemoteObjec
                 left = deadline - time.monotonic()
                 if left <= 0:
                     steps.close()
-                    # An undocumented word may hold anything, and does not belong into an error.
-                    is_known = found is not None and found.state.is_known
-                    rest = f" and is still {found.status}" if found is not None and is_known else ""
+                    rest = "" if found is None else f" and is still {found.state.shown}"
                     raise QianfanWaitTimeoutError(f"it has not ended within {seconds:g} s{rest}")
                 time.sleep(min(step, left))
                 answer = None

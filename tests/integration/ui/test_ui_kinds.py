@@ -81,6 +81,7 @@ def test_services(emulator, service, read_row):
     ).service_id
     row = read_row("services")
     assert (row["id"], row["name"], state(row)) == (service_id, "faq", ("New", "active"))
+    assert row["is_waiting"]
     assert row["model"].endswith(model_id)
     assert row["detail"].endswith("_faq")
     assert row["url"].startswith(emulator.endpoint)

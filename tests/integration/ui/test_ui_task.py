@@ -6,7 +6,10 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
+from airflow_qianfan.operators.action import QianfanActionOperator
+from airflow_qianfan.operators.compute_unit import QianfanPurchaseComputeUnitOperator
 from airflow_qianfan.operators.finetuning import QianfanFineTuningOperator
+from airflow_qianfan.plugins.runs import KINDS
 from airflow_qianfan.sensors.finetuning import QianfanFineTuningTaskSensor
 
 
@@ -123,15 +126,48 @@ def test_training_on_its_way(ui, emulator, service, run_dag):
 
     waiting = ui.task("on_its_way", run_id, "wait")
     assert (waiting["object"]["state"], waiting["object"]["progress"]) == ("Waiting", None)
+    assert waiting["object"]["is_waiting"]
     # Whatever became of the task, the training goes on, and so it is worth asking again.
     assert (waiting["state"], waiting["goes_on"]) == ("failed", True)
 
     emulator.advance(1800)
     _forget_answers()
     running = ui.task("on_its_way", run_id, "wait")["object"]
-    assert (running["state"], running["phase"]) == ("Running", "active")
+    assert (running["state"], running["phase"], running["is_waiting"]) == ("Running", "active", False)
     assert 0 < running["progress"] < 1
     assert running["waited"] is not None
+
+
+@pytest.mark.parametrize("id_name", sorted(KINDS))
+def test_task_about_an_object_that_does_not_exist_says_so(ui, emulator, run_dag, id_name):
+    class ReadOperator(QianfanActionOperator):
+        """Fails, since there is no such object; the tab finds its id among its arguments."""
+
+        template_fields = (*QianfanActionOperator.template_fields, id_name)
+
+        def __init__(self, **kwargs):
+            setattr(self, id_name, kwargs.pop(id_name))
+            super().__init__(**kwargs)
+
+    with DAG(f"about_{id_name}", schedule=None) as dag:
+        ReadOperator(task_id="read", route="/v2/none", action="DescribeNothing", **{id_name: "no-such"})
+    run_dag(dag)
+    view = ui.task(f"about_{id_name}", _only_run(f"about_{id_name}"), "read")
+    assert (view["object"]["kind"], view["object"]["id"]) == (id_name, "no-such")
+    assert view["object"]["is_current"] is False
+
+
+def test_compute_unit(ui, emulator, service, run_dag):
+    with DAG("bought", schedule=None) as dag:
+        QianfanPurchaseComputeUnitOperator(
+            task_id="buy",
+            compute_unit_count=1,
+            compute_unit_config={"region": "bj", "type": "gpu-1"},
+            billing={"paymentTiming": "Postpaid"},
+        )
+    run_dag(dag)
+    shown = ui.task("bought", _only_run("bought"), "buy")["object"]
+    assert (shown["kind"], shown["state"], shown["phase"]) == ("compute_unit_id", "Creating", "active")
 
 
 def test_operator_that_has_not_created_anything(ui, emulator, run_dag):

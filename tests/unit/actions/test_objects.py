@@ -37,6 +37,18 @@ def test_word_of_the_service_becomes_a_state(word, state):
     assert STATES.read(word) == state
 
 
+def test_word_that_is_not_documented_is_not_shown():
+    assert STATES.read("new").shown == "New"
+    assert STATES.read("sk-1").shown == "in a state that is not documented"
+
+
+def test_what_has_not_begun_is_active_too():
+    states = States(waiting=("Queued",), active=("Running",), succeeded=("Done",))
+    assert states.read("queued") == states.read(None) == State("Queued", Phase.ACTIVE, is_waiting=True)
+    assert not states.read("running").is_waiting
+    assert not states.read("Paused").is_waiting
+
+
 @pytest.mark.parametrize("phase", Phase)
 def test_what_is_not_active_is_final(phase):
     assert State("x", phase).is_final is (phase is not Phase.ACTIVE)

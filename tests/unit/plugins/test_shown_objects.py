@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from airflow_qianfan.api.actions.dataset import Dataset
+from airflow_qianfan.api.actions.dataset import Dataset, DatasetVersion, VersionImport
 from airflow_qianfan.api.actions.finetuning import FineTuningTask
 from airflow_qianfan.plugins.objects import Sightings, estimate, remembered, show
 from airflow_qianfan.plugins.origins import _MARK, _TOLD
@@ -44,6 +44,17 @@ def test_waiting_for_resources_is_told_as_far_as_it_was_seen():
     assert sightings.note(running, NOW + 60).running == NOW + 60
     assert sightings.note(running, NOW + 90).running == NOW + 60
     assert Sightings().note(running, NOW).waiting is None, "it was not seen to wait"
+
+
+def test_what_has_no_states_is_not_taken_for_begun():
+    sightings = Sightings()
+    waiting = VersionImport(version_id="ds-1", import_status="Created")
+    assert sightings.note(waiting, NOW).waiting == NOW
+    assert sightings.note(DatasetVersion(version_id="ds-1"), NOW + 60).waiting is None
+    assert (show(waiting, NOW).is_waiting, show(DatasetVersion(version_id="ds-1"), NOW).is_waiting) == (
+        True,
+        False,
+    )
 
 
 def test_sightings_are_bounded():

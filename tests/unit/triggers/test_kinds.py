@@ -1,11 +1,15 @@
 """Every kind of object of the package: its states in any spelling, and what it tells who waits for one."""
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
 from waiting import KINDS, ROOTS, SENSORS, STATEFUL, TRIGGERS
 
+from airflow_qianfan.api.actions import load
 from airflow_qianfan.api.objects import Phase, State, States
+from airflow_qianfan.plugins import runs
 from airflow_qianfan.triggers.base.polling import PollSettings, PollState, Target
 
 WORDS = [
@@ -99,6 +103,13 @@ def test_kinds_triggers_and_sensors_are_found():
     assert {"FineTuningJob", "FineTuningTask", "Model", "ModelSet"} <= {kind.__name__ for kind in KINDS}
     assert {"QianfanFineTuningTaskTrigger", "QianfanModelTrigger"} <= {found.__name__ for found in TRIGGERS}
     assert {"QianfanFineTuningTaskSensor", "QianfanModelSensor"} <= {found.__name__ for found in SENSORS}
+
+
+def test_whatever_is_waited_for_can_be_shown_in_airflow_and_has_a_name_there():
+    assert {trigger.id_name for trigger in TRIGGERS} <= set(runs.KINDS)
+    assert [name for name, path in runs.KINDS.items() if load(path).id_name != name] == []
+    for texts in sorted(Path(runs.__file__).parent.glob("static/js/texts-*.js")):
+        assert set(re.findall(r'"kind\.(\w+)"', texts.read_text())) == set(runs.KINDS), texts.name
 
 
 @pytest.mark.parametrize(("name", "word"), DOCUMENTED)

@@ -114,7 +114,10 @@ class VersionImport(DatasetVersion):
     noun: ClassVar[str] = "import into data-set version"
     state_member: ClassVar[str] = "import_status"
     states: ClassVar[States] = States(
-        active=("Created", "Importing"), succeeded=("ImportFinished",), failed=("ImportFailed",)
+        waiting=("Created",),
+        active=("Importing",),
+        succeeded=("ImportFinished",),
+        failed=("ImportFailed",),
     )
 
 
@@ -124,7 +127,10 @@ class VersionPublication(DatasetVersion):
     noun: ClassVar[str] = "publication of data-set version"
     state_member: ClassVar[str] = "publish_status"
     states: ClassVar[States] = States(
-        active=("Unpublished", "Publishing"), succeeded=("Published",), failed=("PublishFailed",)
+        waiting=("Unpublished",),
+        active=("Publishing",),
+        succeeded=("Published",),
+        failed=("PublishFailed",),
     )
 
 

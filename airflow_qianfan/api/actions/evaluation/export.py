@@ -56,7 +56,8 @@ class EvalResultExportTask(RemoteObject):
     recognised_by: ClassVar[Recognition] = "nothing"
     state_member: ClassVar[str] = "status_text"
     states: ClassVar[States | None] = States(
-        active=("Queued", "Running"),
+        waiting=("Queued",),
+        active=("Running",),
         # Spelled otherwise than the end of the evaluation itself.
         succeeded=("Succeeded",),
         failed=("Failed",),

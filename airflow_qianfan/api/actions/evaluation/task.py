@@ -163,7 +163,8 @@ class EvalTask(RemoteObject):
     is_told_by_mark_alone: ClassVar[bool] = True
     state_member: ClassVar[str] = "state_text"
     states: ClassVar[States | None] = States(
-        active=("Queued", "Running", MANUAL_STATE, "RunningWithMetricsCalculating", "Stopping"),
+        waiting=("Queued",),
+        active=("Running", MANUAL_STATE, "RunningWithMetricsCalculating", "Stopping"),
         # Spelled so by the service.
         succeeded=("Successed",),
         failed=("Failed",),

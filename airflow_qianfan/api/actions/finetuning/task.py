@@ -63,7 +63,8 @@ class FineTuningTask(RemoteObject):
     record_key: ClassVar[str] = "qianfan_task"
     state_member: ClassVar[str] = "run_status"
     states: ClassVar[States | None] = States(
-        active=("Waiting", "Running"),
+        waiting=("Waiting",),
+        active=("Running",),
         succeeded=("Done",),
         failed=("Failed",),
         stopped=("Stopped",),

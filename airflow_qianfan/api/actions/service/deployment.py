@@ -76,7 +76,8 @@ class Service(RemoteObject):
     goes_on: ClassVar[bool] = True
     state_member: ClassVar[str] = "run_status"
     states: ClassVar[States | None] = States(
-        active=("New", "Deploying", "Updating"),
+        waiting=("New",),
+        active=("Deploying", "Updating"),
         succeeded=("Serving",),
         failed=("Failed",),
         stopped=("Stopped",),

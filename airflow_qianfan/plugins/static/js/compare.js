@@ -48,7 +48,7 @@ function summary(trainings) {
     const best = object.best_step === null ? null : t("best.value", { step: object.best_step });
     const name = [sample(look(index)), " ", heading(training, index)];
     const console = training.url && externalLink(training.url, t("link.console"));
-    return { cells: [name, h("code", {}, object.id), badge(object.state, object.phase), model, duration(took), best, runLink(training.origin), console] };
+    return { cells: [name, h("code", {}, object.id), badge(object), model, duration(took), best, runLink(training.origin), console] };
   });
   const heads = [t("column.name"), known("kind", "fine_tuning_task_id"), t("column.state"), t("column.model"), t("column.duration"), t("best.label"), t("column.origin"), t("link.console")];
   return scrollable(t("compare.trainings"), listTable(t("compare.trainings"), heads, rows));

@@ -200,7 +200,7 @@ function cell(name, row) {
     const shown = row.name ?? row.id;
     return h("th", { role: "rowheader", scope: "row" }, row.url ? externalLink(row.url, shown) : shown, h("code", {}, row.id));
   }
-  if (name === "state") return plain(row.is_pending ? h("span", { class: "sub" }, t("state.pending")) : badge(row.state, row.phase));
+  if (name === "state") return plain(row.is_pending ? h("span", { class: "sub" }, t("state.pending")) : badge(row));
   if (name === "progress") return plain(row.progress === null ? "–" : progressBar(row.progress, row.phase, { small: true, label: `${t("progress.label")}: ${row.name ?? row.id}` }));
   if (name === "created") return plain(dateTime(row.created), "number");
   if (name === "age") return plain(duration(row.created && store.now - row.created), "number");

@@ -4,12 +4,10 @@ import { follow, runUrl } from "./airflow.js";
 import { h, icon } from "./dom.js";
 import { known, percent, shortDateTime, t } from "./i18n.js";
 
-const WAITING = new Set(["Waiting", "Queuing", "New", "Created"]);
-
-/** Make a badge for a state: a word and a sign, so that no colour is needed. */
-export function badge(state, phase) {
+/** Make a badge for the state of an object or a row: a word and a sign, so that no colour is needed. */
+export function badge({ state, phase, is_waiting }) {
   if (!state) return h("span", { class: "badge" }, t("state.unknown"));
-  const sign = phase === "active" && WAITING.has(state) ? "waiting" : phase ?? "active";
+  const sign = is_waiting ? "waiting" : phase ?? "active";
   const meaning = phase ? known("phase", phase) : null;
   return h("span", { class: `badge ${sign}` }, icon(sign), state, meaning && h("span", { class: "hidden" }, ` (${meaning})`));
 }

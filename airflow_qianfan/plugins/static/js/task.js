@@ -94,7 +94,7 @@ function head(view) {
       "div",
       { class: "title" },
       h("div", {}, h("h2", {}, title), h("p", { class: "sub" }, h("code", {}, object.id))),
-      object.state && badge(object.state, object.phase),
+      object.state && badge(object),
       h("span", { class: "space" }),
       h("nav", { class: "links", "aria-label": t("page.title") }, view.links.map((link) => externalLink(link.url, known("link", link.name)))),
     ),

@@ -19,6 +19,7 @@ export const EN = {
   "kind.compute_unit_id": "Compute unit",
   "kind.batch_inference_task_id": "Batch inference",
   "kind.eval_task_id": "Evaluation",
+  "kind.eval_result_export_task_id": "Export of results",
   "kind.model_comp_task_id": "Compression",
   "kind.import_task_id": "Import",
   "kind.export_task_id": "Export",

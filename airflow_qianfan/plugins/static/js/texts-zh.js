@@ -19,6 +19,7 @@ export const ZH = {
   "kind.compute_unit_id": "算力单元",
   "kind.batch_inference_task_id": "批量推理",
   "kind.eval_task_id": "模型评估",
+  "kind.eval_result_export_task_id": "评估结果导出",
   "kind.model_comp_task_id": "模型压缩",
   "kind.import_task_id": "数据导入",
   "kind.export_task_id": "数据导出",
