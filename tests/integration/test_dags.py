@@ -24,6 +24,20 @@ def test_all_examples_parse(examples):
     assert set(examples.dags) == {path.stem for path in EXAMPLES.glob("*.py")}
 
 
+def test_mapped_tasks_of_the_examples_are_told_apart_in_the_ui(examples):
+    mapped = [one for dag in examples.dags.values() for one in dag.tasks if one.is_mapped]
+    ours = [one for one in mapped if one.operator_class.__module__.startswith("airflow_qianfan")]
+    assert {one.dag_id for one in ours} >= {"cleanup", "sweep"}
+    assert [f"{one.dag_id}.{one.task_id}" for one in ours if not one.map_index_template] == []
+
+
+def test_forms_of_the_examples_explain_each_field(examples):
+    forms = {dag_id: dag.params for dag_id, dag in examples.dags.items() if dag.params}
+    assert forms
+    fields = {f"{dag_id}: {name}": form.get_param(name) for dag_id, form in forms.items() for name in form}
+    assert [where for where, field in fields.items() if not field.description] == []
+
+
 def test_the_readme_lists_all_examples():
     readme = (EXAMPLES.parent / "README.md").read_text()
     assert [

@@ -46,22 +46,6 @@ def with_models(**members: Any) -> dict[str, Any]:
     return {**EVALUATION, "eval_object_config": {"evalModelConfig": {**MODELS, **members}}}
 
 
-ACTIONS: dict[type, str] = {
-    CreateBatchInferenceTask: "/v2/batchinference",
-    DescribeBatchInferenceTask: "/v2/batchinference",
-    DescribeBatchInferenceTasks: "/v2/batchinference",
-    StopBatchInferenceTask: "/v2/batchinference",
-    DescribeBatchInferenceModel: "/v2/batchinference",
-    CreateEvalTask: "/v2/eval",
-    DescribeEvalTask: "/v2/eval",
-    DescribeEvalTasks: "/v2/eval",
-    DescribeEvalTaskReport: "/v2/eval",
-    StopEvalTask: "/v2/eval",
-    DeleteEvalTask: "/v2/eval",
-    CreateEvalResultExportTask: "/v2/eval",
-    DescribeEvalResultExportTask: "/v2/eval",
-}
-
 BODIES: dict[str, tuple[type, dict[str, Any], dict[str, Any]]] = {
     # The SDK always sends inferenceParams, and so do we.
     "batch-inference": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -16,6 +17,17 @@ from structlog.testing import capture_logs
 from wire import ACCESS_KEY, SECRET_KEY, Caller, Wire
 
 from airflow_qianfan.hooks import qianfan
+
+
+@pytest.fixture(autouse=True)
+def _no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unit test neither connects to anything nor listens."""
+
+    def refuse(*address: object) -> None:
+        raise AssertionError(f"a unit test opens a socket: {address[1:]}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "bind", refuse)
 
 
 @pytest.fixture

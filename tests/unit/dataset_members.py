@@ -19,25 +19,6 @@ from airflow_qianfan.api.actions.dataset import (
     PublishDatasetVersion,
 )
 
-ROUTE = "/v2/dataset"
-ACTIONS = dict.fromkeys(
-    (
-        CreateDataset,
-        CreateDatasetVersion,
-        CreateExportTask,
-        CreateImportTask,
-        DeleteDataset,
-        DeleteDatasetVersion,
-        DescribeDatasetVersion,
-        DescribeDatasetVersions,
-        DescribeDatasets,
-        DescribeExportTask,
-        DescribeImportTask,
-        PublishDatasetVersion,
-    ),
-    ROUTE,
-)
-
 PLATFORM = {"dataset_name": "faq", "data_format": "PromptResponse", "storage_type": "sysStorage"}
 BOS = {**PLATFORM, "storage_type": "BOS", "storage_path": "bos:/b/faq/"}
 FILE = "bos:/b/faq.jsonl"

@@ -25,28 +25,6 @@ from airflow_qianfan.api.actions.service import (
     ScaleService,
 )
 
-ACTIONS = {
-    **dict.fromkeys(
-        (
-            CreateService,
-            DescribeService,
-            DescribeServices,
-            ModifyService,
-            ScaleService,
-            DeactivateService,
-            AttachLogStore,
-            DescribeServiceMetric,
-            DescribeServiceStats,
-            DescribePresetServices,
-        ),
-        "/v2/service",
-    ),
-    **dict.fromkeys(
-        (PurchaseComputeUnit, DescribeComputeUnit, ReleaseComputeUnit, AutoReleaseComputeUnit),
-        "/v2/computeunit",
-    ),
-}
-
 SERVICE = {"model_set_id": "am-1", "model_id": "amv-1", "name": "faq bot", "url_suffix": "faq_bot"}
 SERVICE_BODY = {
     "modelSetId": "am-1",

@@ -15,6 +15,7 @@ import pytest
 import airflow_qianfan
 
 ROOT = Path(airflow_qianfan.__file__).parent
+TESTS = Path(__file__).parent.parent
 MODULES = sorted(ROOT.rglob("*.py"))
 
 
@@ -143,6 +144,11 @@ def test_module_knows_only_whom_it_may(path):
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_module_is_shorter_than_400_lines(path):
     assert len(path.read_text().splitlines()) < 400
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: str(path.relative_to(TESTS)))
+def test_file_of_tests_has_no_more_than_500_lines(path):
+    assert len(path.read_text().splitlines()) <= 500
 
 
 def names_of_airflow(path: Path) -> set[str]:

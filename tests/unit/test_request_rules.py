@@ -8,7 +8,7 @@ import batch_and_eval
 import dataset_members
 import pytest
 import service_requests
-from examples import request_classes
+from examples import all_requests, plain_members, plain_requests
 from members import (
     CHAT,
     COMPRESSION,
@@ -415,6 +415,15 @@ def test_value_is_shown_shortened_and_what_holds_others_as_its_type(value, text)
 
 
 def test_rules_of_every_request_class_are_tried_here():
-    # What has no member has no rule.
-    with_members = {request_type for request_type in request_classes() if request_type.model_fields}
-    assert {request_type for request_type, *_ in VIOLATIONS} == with_members
+    with_rules = {request_type for request_type, *_ in VIOLATIONS}
+    assert with_rules | set(plain_requests()) == set(all_requests())
+
+
+@pytest.mark.parametrize("request_type", plain_requests(), ids=lambda one: one.__name__)
+def test_plain_request_needs_each_member_as_a_text(request_type):
+    members = plain_members(request_type)
+    for name in members:
+        for changed in (without(members, name), {**members, name: ""}, {**members, name: 5}):
+            with pytest.raises(QianfanValidationError) as caught:
+                request_type(**changed)
+            assert caught.value.parameters == (request_type.model_fields[name].alias,)

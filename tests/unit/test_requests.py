@@ -2,361 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import re
 from typing import Any
 
-import batch_and_eval
-import dataset_members
 import pytest
 import service_requests
-from examples import request_classes
-from members import (
-    CHAT,
-    COMPRESSION,
-    CONF,
-    FILES,
-    IMPORT,
-    JOB,
-    PLATFORM,
-    SPEC,
-    TRAIN,
-    short,
-    with_dataset,
-    with_files,
-    with_training,
-)
+from examples import BODIES, all_requests, plain_members, plain_requests
+from members import JOB, SPEC, TRAIN, short, with_dataset, with_files, with_training
 
 from airflow_qianfan.api.actions.finetuning import (
     CreateFineTuningJob,
     CreateFineTuningTask,
-    DeleteFineTuningJob,
-    DeleteFineTuningTask,
     DescribeFineTuningJobs,
-    DescribeFineTuningSupportModels,
-    DescribeFineTuningTask,
-    DescribeFineTuningTasks,
-    StopFineTuningTask,
 )
-from airflow_qianfan.api.actions.model import (
-    CancelModelCompTask,
-    CreateCustomModel,
-    CreateCustomModelSet,
-    CreateModelCompTask,
-    CreateModelExportTask,
-    DeleteModel,
-    DeleteModelCompTask,
-    DeleteModelSet,
-    DescribeCustomModelSets,
-    DescribeModel,
-    DescribeModelCompTask,
-    DescribeModelCompTasks,
-    DescribeModelCustomAdvancedConf,
-    DescribeModelExportTask,
-    DescribeModelSet,
-    DescribeModelSystemAdvancedConf,
-    DescribeSystemModel,
-    DescribeSystemModelSet,
-    DescribeSystemModelSets,
-)
-
-ACTIONS = {
-    **dataset_members.ACTIONS,
-    CreateFineTuningJob: "/v2/finetuning",
-    DescribeFineTuningJobs: "/v2/finetuning",
-    DeleteFineTuningJob: "/v2/finetuning",
-    CreateFineTuningTask: "/v2/finetuning",
-    DescribeFineTuningTasks: "/v2/finetuning",
-    DescribeFineTuningTask: "/v2/finetuning",
-    StopFineTuningTask: "/v2/finetuning",
-    DeleteFineTuningTask: "/v2/finetuning",
-    DescribeFineTuningSupportModels: "/v2/finetuning",
-    CreateCustomModelSet: "/v2/model",
-    DescribeCustomModelSets: "/v2/model",
-    DescribeModelSet: "/v2/model",
-    CreateCustomModel: "/v2/model",
-    DescribeModel: "/v2/model",
-    DeleteModel: "/v2/model",
-    DeleteModelSet: "/v2/model",
-    **service_requests.ACTIONS,
-    **batch_and_eval.ACTIONS,
-    CreateModelCompTask: "/v2/model",
-    DescribeModelCompTask: "/v2/model",
-    DescribeModelCompTasks: "/v2/model",
-    CancelModelCompTask: "/v2/model",
-    DeleteModelCompTask: "/v2/model",
-    CreateModelExportTask: "/v2/model",
-    DescribeModelExportTask: "/v2/model",
-    DescribeSystemModelSets: "/v2/model",
-    DescribeSystemModelSet: "/v2/model",
-    DescribeSystemModel: "/v2/model",
-    DescribeModelSystemAdvancedConf: "/v2/model",
-    DescribeModelCustomAdvancedConf: "/v2/model",
-}
+from airflow_qianfan.api.actions.model import CreateCustomModel
+from airflow_qianfan.emulator.backend import ROUTES
 
 
-@pytest.mark.parametrize(("request_type", "route"), ACTIONS.items(), ids=short)
-def test_action_has_its_name_and_its_route(request_type, route):
-    assert (request_type.action, request_type.route) == (request_type.__name__, route)
-
-
-BODIES: dict[str, tuple[type, dict[str, Any], dict[str, Any]]] = {
-    **dataset_members.BODIES,
-    "job": (
-        CreateFineTuningJob,
-        {**JOB, "description": ""},
-        {"name": "nightly", "description": "", "model": "ERNIE-Speed-8K", "trainMode": "SFT"},
-    ),
-    "job-without-description": (
-        CreateFineTuningJob,
-        JOB,
-        {"name": "nightly", "model": "ERNIE-Speed-8K", "trainMode": "SFT"},
-    ),
-    "job-in-the-names-of-the-service": (
-        CreateFineTuningJob,
-        {"name": "nightly", "model": "m", "trainMode": "SFT"},
-        {"name": "nightly", "model": "m", "trainMode": "SFT"},
-    ),
-    "job-with-members-of-its-own": (
-        CreateFineTuningJob,
-        {**JOB, "newMember": {"a_b": 1}, "snake_case": True},
-        {
-            "name": "nightly",
-            "model": "ERNIE-Speed-8K",
-            "trainMode": "SFT",
-            "newMember": {"a_b": 1},
-            "snake_case": True,
-        },
-    ),
-    "jobs": (DescribeFineTuningJobs, {}, {}),
-    "jobs-filtered-and-paged": (
-        DescribeFineTuningJobs,
-        {"train_mode": "SFT", "model": "m", "marker": "job-1", "max_keys": 100, "page_reverse": True},
-        {"trainMode": "SFT", "model": "m", "marker": "job-1", "maxKeys": 100, "pageReverse": True},
-    ),
-    "delete-job": (DeleteFineTuningJob, {"job_id": "job-1"}, {"jobId": "job-1"}),
-    "task-from-the-platform": (
-        CreateFineTuningTask,
-        with_dataset(versions=[{"version_id": "ds-1", "sampling_rate": 0.01}], splitRatio=20),
-        {
-            "jobId": "job-1",
-            "hyperParameterConfig": {"epoch": 1},
-            "datasetConfig": {
-                "sourceType": "Platform",
-                "versions": [{"versionId": "ds-1", "samplingRate": 0.01}],
-                "splitRatio": 20,
-            },
-        },
-    ),
-    "task-with-everything": (
-        CreateFineTuningTask,
-        {
-            "job_id": "job-1",
-            "hyper_parameter_config": {"epoch": 1, "Packing": None, "loraTargetModules": ["q"]},
-            "dataset_config": {
-                "source_type": "Bos",
-                "versions": [{"version_bos_uri": "bos:/b/f.jsonl"}],
-                "validationSource": "Platform",
-            },
-            "parameter_scale": "LoRA",
-            "increment_task_id": "task-0",
-            "increment_checkpoint_step": 64,
-            "corpus_config": {"copyData": True},
-            "model_config_": {"a": 1},
-            "resource_config": {"resourceId": "prl-1", "nodeNum": 2},
-        },
-        {
-            "jobId": "job-1",
-            "hyperParameterConfig": {"epoch": 1, "Packing": None, "loraTargetModules": ["q"]},
-            "datasetConfig": {
-                "sourceType": "Bos",
-                "versions": [{"versionBosUri": "bos:/b/f.jsonl"}],
-                "validationSource": "Platform",
-            },
-            "parameterScale": "LoRA",
-            "incrementTaskId": "task-0",
-            "incrementCheckpointStep": 64,
-            "corpusConfig": {"copyData": True},
-            "modelConfig": {"a": 1},
-            "resourceConfig": {"resourceId": "prl-1", "nodeNum": 2},
-        },
-    ),
-    "task-with-objects-as-json-text": (
-        CreateFineTuningTask,
-        {
-            "job_id": "job-1",
-            "hyper_parameter_config": ' {"epoch": 1}',
-            "dataset_config": json.dumps(PLATFORM),
-            "corpus_config": "{}",
-            "modelConfig": '{"a": 1}',
-            "resource_config": '{"nodeNum": 2}',
-        },
-        {
-            "jobId": "job-1",
-            "hyperParameterConfig": {"epoch": 1},
-            "datasetConfig": PLATFORM,
-            "corpusConfig": {},
-            "modelConfig": {"a": 1},
-            "resourceConfig": {"nodeNum": 2},
-        },
-    ),
-    "task-from-a-file-system": (
-        CreateFineTuningTask,
-        with_dataset(sourceType="Afs", versions=[{"path": "afs:/x"}]),
-        {
-            "jobId": "job-1",
-            "hyperParameterConfig": {"epoch": 1},
-            "datasetConfig": {"sourceType": "Afs", "versions": [{"path": "afs:/x"}]},
-        },
-    ),
-    "tasks": (DescribeFineTuningTasks, {"job_id": "job-1", "max_keys": 1}, {"jobId": "job-1", "maxKeys": 1}),
-    "task": (DescribeFineTuningTask, {"task_id": "task-1"}, {"taskId": "task-1"}),
-    "stop": (StopFineTuningTask, {"task_id": "task-1"}, {"taskId": "task-1"}),
-    "delete-task": (DeleteFineTuningTask, {"task_id": "task-1"}, {"taskId": "task-1"}),
-    "model-set": (
-        CreateCustomModelSet,
-        {"model_set_name": "bot", "model_type": "Text2Text", "labels": '["a", "b"]'},
-        {"modelSetName": "bot", "modelType": "Text2Text", "labels": ["a", "b"]},
-    ),
-    "model-sets": (DescribeCustomModelSets, {"marker": "am-1"}, {"marker": "am-1"}),
-    "model-set-by-id": (DescribeModelSet, {"model_set_id": "am-1"}, {"modelSetId": "am-1"}),
-    "model-set-by-name": (DescribeModelSet, {"model_set_name": "bot"}, {"modelSetName": "bot"}),
-    "model-of-a-training": (
-        CreateCustomModel,
-        TRAIN,
-        {"modelSetId": "am-1", "sourceType": "Train", "trainMeta": {"taskId": "task-1"}},
-    ),
-    "model-of-an-import": (
-        CreateCustomModel,
-        {
-            **with_files(
-                chatConf=CHAT,
-                advanceConf="conf-1",
-                transformerVersion="4.40.2",
-                vLLMVersion="0.6.3",
-                enablePromptAutoConcat=True,
-                basicModelName="HuggingFace",
-                advancedSettings={
-                    "samplingStrategy": "multinomialSampling",
-                    "numSampling": 1,
-                    "numBeams": 2,
-                },
-            ),
-            "description": "run 42",
-            "resource_config": {"resourceId": "prl-1"},
-        },
-        {
-            "modelSetId": "am-1",
-            "sourceType": "Import",
-            "description": "run 42",
-            "resourceConfig": {"resourceId": "prl-1"},
-            "importMeta": {
-                **FILES,
-                "chatConf": CHAT,
-                "advanceConf": "conf-1",
-                "transformerVersion": "4.40.2",
-                "vLLMVersion": "0.6.3",
-                "enablePromptAutoConcat": True,
-                "basicModelName": "HuggingFace",
-                "advancedSettings": {
-                    "samplingStrategy": "multinomialSampling",
-                    "numSampling": 1,
-                    "numBeams": 2,
-                },
-            },
-        },
-    ),
-    "model-of-an-import-in-snake-case": (
-        CreateCustomModel,
-        {
-            **IMPORT,
-            "import_meta": {
-                "bucket": "b",
-                "object_path": "/m",
-                "model_format": "Safetensors",
-                "model_application_type": "Text-to-Image",
-                "vllm_version": "0.4.0",
-                "chat_conf": {
-                    "history_qa_template": "h",
-                    "latest_question_template": "q",
-                    "prompt_template": "",
-                },
-            },
-        },
-        {
-            "modelSetId": "am-1",
-            "sourceType": "Import",
-            "importMeta": {
-                "bucket": "b",
-                "objectPath": "/m",
-                "modelFormat": "Safetensors",
-                "modelApplicationType": "Text-to-Image",
-                "vLLMVersion": "0.4.0",
-                "chatConf": {
-                    "historyQATemplate": "h",
-                    "latestQuestionTemplate": "q",
-                    "promptTemplate": "",
-                },
-            },
-        },
-    ),
-    "model-of-an-import-with-a-template-of-its-own": (
-        CreateCustomModel,
-        {**IMPORT, "import_meta": json.dumps({**FILES, "customSpec": SPEC})},
-        {"modelSetId": "am-1", "sourceType": "Import", "importMeta": {**FILES, "customSpec": SPEC}},
-    ),
-    "model": (DescribeModel, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
-    "delete-model": (DeleteModel, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
-    "delete-model-set": (DeleteModelSet, {"model_set_id": "am-1"}, {"modelSetId": "am-1"}),
-    **service_requests.BODIES,
-    **batch_and_eval.BODIES,
-    "supported-models": (DescribeFineTuningSupportModels, {}, {}),
-    "compression": (
-        CreateModelCompTask,
-        {**COMPRESSION, "description": "run 42"},
-        {
-            "name": "small",
-            "description": "run 42",
-            "sourceModelId": "amv-1",
-            "modelSetId": "am-1",
-            "config": {"strategy": "Quantization", "weight": "W4A16C16"},
-        },
-    ),
-    "compression-task": (
-        DescribeModelCompTask,
-        {"model_comp_task_id": "amva-1"},
-        {"modelCompTaskId": "amva-1"},
-    ),
-    "compression-tasks": (
-        DescribeModelCompTasks,
-        {"source_model_id": "amv-1", "marker": "amva-1"},
-        {"sourceModelId": "amv-1", "marker": "amva-1"},
-    ),
-    "cancel-compression": (
-        CancelModelCompTask,
-        {"model_comp_task_id": "amva-1"},
-        {"modelCompTaskId": "amva-1"},
-    ),
-    "delete-compression": (
-        DeleteModelCompTask,
-        {"model_comp_task_id": "amva-1"},
-        {"modelCompTaskId": "amva-1"},
-    ),
-    "export": (CreateModelExportTask, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
-    "export-by-the-id-of-the-model": (DescribeModelExportTask, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
-    "preset-model-sets": (DescribeSystemModelSets, {"max_keys": 100}, {"maxKeys": 100}),
-    "preset-model-set": (DescribeSystemModelSet, {"model_set_name": "E"}, {"modelSetName": "E"}),
-    "preset-model": (DescribeSystemModel, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
-    "preset-settings": (
-        DescribeModelSystemAdvancedConf,
-        CONF,
-        {
-            "basicModelName": "HuggingFace",
-            "modelFormat": "HuggingFace.Transformers",
-            "modelApplicationType": "chat",
-        },
-    ),
-    "settings-of-a-model": (DescribeModelCustomAdvancedConf, {"model_id": "amv-1"}, {"modelId": "amv-1"}),
-}
+@pytest.mark.parametrize("request_type", all_requests(), ids=short)
+def test_action_has_its_name_and_a_route_that_knows_it(request_type):
+    assert request_type.action == request_type.__name__
+    assert request_type.action in ROUTES[request_type.route]
 
 
 @pytest.mark.parametrize(("request_type", "members", "body"), BODIES.values(), ids=BODIES)
@@ -426,5 +92,13 @@ def test_request_cannot_change_after_its_check():
         request.name = "x"
 
 
+@pytest.mark.parametrize("request_type", plain_requests(), ids=short)
+def test_plain_request_sends_its_members_in_the_spelling_of_the_service(request_type):
+    members = plain_members(request_type)
+    spelled = {re.sub("_(.)", lambda found: found[1].upper(), name): text for name, text in members.items()}
+    assert request_type(**members).body() == spelled
+
+
 def test_every_request_class_is_tested_here():
-    assert set(ACTIONS) == {request_type for request_type, *_ in BODIES.values()} == request_classes()
+    with_body = {request_type for request_type, *_ in BODIES.values()}
+    assert with_body | set(plain_requests()) == set(all_requests())

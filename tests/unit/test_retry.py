@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import httpx
 import pytest
-from examples import CREATE, CREATES, OTHERS, READ, TASK, action_of, request_classes
+from examples import CREATE, CREATES, OTHERS, READ, TASK, action_of, all_requests
 from wire import ok, refusal, reply
 
 from airflow_qianfan.api.actions.base import Action, Request
@@ -45,7 +45,7 @@ def pairs(requests, answers, *usual):
 VERBS = ("Describe", "Stop", "Delete", "Cancel", "Deactivate", "Release")
 
 
-@pytest.mark.parametrize("request_type", sorted(request_classes(), key=action_of), ids=action_of)
+@pytest.mark.parametrize("request_type", all_requests(), ids=action_of)
 def test_every_request_class_is_repeatable_by_its_verb_alone(request_type):
     assert is_repeatable(request_type.action) is request_type.__name__.startswith(VERBS)
     assert not hasattr(request_type, "repeatable")
