@@ -23,7 +23,7 @@ HALF := QIANFAN_FUZZ=$(or $(QIANFAN_FUZZ),0.5)
 # Older makes, such as that of macOS, mix up the output.
 SIDE_BY_SIDE := $(if $(filter output-sync,$(.FEATURES)),--jobs=2 --output-sync)
 
-.PHONY: help demo up test test-all test-all-units test-all-airflow test-short test-short-units test-short-airflow test-versions test-browser distributed bench lint types format docs constraints clean
+.PHONY: help demo up test test-all test-all-airflow test-all-units test-short test-short-units test-short-airflow test-versions test-oldest test-browser distributed bench lint types format docs constraints clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -37,14 +37,14 @@ up: $(VENV)/.installed  ## like demo, and leave Airflow and the emulator running
 test: lint types  ## lint, types and the tests, with one run on a real Airflow
 	$(FEWER) $(PYTEST) $(PARALLEL) -m "$(QUICK)"
 
-test-all: lint types test-all-units test-all-airflow  ## all tests, in a browser too, and more random cases; QIANFAN_FUZZ=3 tries most
-
-test-all-units: $(VENV)/.installed-browser
-	$(HALF) $(PYTEST) $(UNITS)
+# With --jobs=2, those on Airflow run beside all others.
+test-all: lint types test-all-airflow test-all-units test-browser  ## all tests, in a browser too, and more random cases; QIANFAN_FUZZ=3 tries most
 
 test-all-airflow: $(VENV)/.installed-browser
 	$(PYTEST) tests/system
-	$(PYTEST) tests/browser
+
+test-all-units: $(VENV)/.installed-browser
+	$(HALF) $(PYTEST) $(UNITS)
 
 test-short: test-short-units test-short-airflow  ## the tests on the chosen Airflow, with a few rows of the crash matrix
 
@@ -59,6 +59,10 @@ test-versions:  ## test-short on each supported version of Airflow
 	$(MAKE) $(SIDE_BY_SIDE) test-short AIRFLOW=3.1
 	$(MAKE) $(SIDE_BY_SIDE) test-short AIRFLOW=3.2
 	$(MAKE) $(SIDE_BY_SIDE) test-short
+
+test-oldest:  ## test-short and demo on the oldest Airflow
+	$(MAKE) test-short AIRFLOW=3.1
+	$(MAKE) demo AIRFLOW=3.1
 
 test-browser: $(VENV)/.installed-browser  ## the views in Airflow's UI, in a real browser; SCREENSHOTS=docs/ui keeps pictures
 	QIANFAN_SCREENSHOTS=$(SCREENSHOTS) $(PYTEST) tests/browser
