@@ -230,7 +230,7 @@ STRANGE_RESULTS = {
 }
 STRANGE_CONFIGS = {
     "nothing": None,
-    "empty": "",
+    "blank": " ",
     "template": "{{ params.it }}",
     "half": '{"versions": [',
     "lists": [[]],
