@@ -8,17 +8,19 @@ dataclasses.
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeGuard, dataclass_transform
 
+from airflow_qianfan.exceptions import QianfanValidationError
 from airflow_qianfan.settings import setting
 
 REQUIRED: Any = inspect.Parameter.empty
 
-_LITERAL = re.compile(r"(?:typing\.)?Literal\[(.*?)\]")
+# Python keeps annotations as text with single quotes.
+_LITERAL = re.compile(r"Literal\[('\w+'(?:, '\w+')+)\](?: \| str)?( \| None)?")
+_WORD = re.compile(r"\w+")
 
 
 class Argument(NamedTuple):
@@ -32,7 +34,7 @@ class Argument(NamedTuple):
     :param for_airflow: whether it is one of Airflow's own, passed on.
     :param length: fewest and most characters of a text.
     :param setting: the setting of Airflow's configuration that None stands for.
-    :param choices: the values that its type allows, where that is a ``Literal``.
+    :param choices: the words that its type allows, where that is a ``Literal``; see :func:`_choices`.
     """
 
     doc: str
@@ -43,7 +45,7 @@ class Argument(NamedTuple):
     for_airflow: bool = False
     length: tuple[int, int] | None = None
     setting: str | None = None
-    choices: tuple[Any, ...] = ()
+    choices: tuple[str | None, ...] = ()
 
 
 def member(
@@ -102,11 +104,12 @@ class DeclaresArguments:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = {
-            name: value._replace(choices=_choices(str(cls.__annotations__.get(name))))
-            for name, value in vars(cls).items()
-            if isinstance(value, Argument)
-        }
+        annotations = cls.__annotations__
+        own = {name: value for name, value in vars(cls).items() if isinstance(value, Argument)}
+        for name, value in own.items():
+            inherited = cls.arguments[name].choices if name in cls.arguments else ()
+            if choices := _choices(annotations.get(name)) or inherited:
+                own[name] = value._replace(choices=choices)
         for name in own:
             # The value belongs to an instance; on the class it would hide that one is missing.
             delattr(cls, name)
@@ -198,13 +201,17 @@ class _Documentation:
         return "\n".join((inspect.cleandoc(self._text or ""), "", *lines))
 
 
-def _choices(annotation: str) -> tuple[Any, ...]:
-    """Return the values that a type allows, which is text as it was written; nothing where it allows any."""
-    found = _LITERAL.match(annotation)
+def _choices(annotation: object) -> tuple[str | None, ...]:
+    """Return the words that a type allows, None where it allows that, too; nothing for any other type.
+
+    It is read as it was written, such as ``Literal["wait", "fail"]`` or ``Literal["Train", "Import"] | str |
+    None``, where ``str`` stands for a template.
+    """
+    found = _LITERAL.fullmatch(annotation) if isinstance(annotation, str) else None
     if found is None:
         return ()
-    values = ast.literal_eval(f"({found[1]},)")
-    return (*values, None) if annotation.endswith("| None") else tuple(values)
+    words = _WORD.findall(found[1])
+    return (*words, None) if found[2] else tuple(words)
 
 
 def is_text(value: object) -> TypeGuard[str]:
@@ -215,18 +222,24 @@ def is_text(value: object) -> TypeGuard[str]:
 def _check(name: str, argument: Argument, value: Any) -> None:
     """Check what is known of a value when a DAG is parsed; the request checks the rest when the task runs.
 
-    :raises ValueError: it is not allowed.
+    :raises QianfanValidationError: it is not allowed.
     """
+    if problem := _problem(argument, value):
+        raise QianfanValidationError(f"{name} {problem}", parameters=(name,))
+
+
+def _problem(argument: Argument, value: Any) -> str | None:
     if argument.choices:
-        if value not in argument.choices and (is_text(value) or not argument.is_templated):
+        # What is no word may hold a template, or be empty and stand for None; the request decides then.
+        is_open = argument.is_templated and not (isinstance(value, str) and _WORD.fullmatch(value))
+        if value not in argument.choices and not is_open:
             *others, last = map(repr, argument.choices)
-            raise ValueError(f"{name} must be {', '.join(others)} or {last}, not {value!r}")
+            return f"must be {', '.join(others)} or {last}, not {value!r}"
     elif is_text(value):
         fewest, most = argument.length or (0, len(value))
         if not fewest <= len(value) <= most:
             shown = value if len(value) <= 40 else f"{value[:40]}…"
-            raise ValueError(
-                f"{name} must have {fewest} to {most} characters, but {shown!r} has {len(value)}"
-            )
+            return f"must have {fewest} to {most} characters, but {shown!r} has {len(value)}"
         if not value and argument.default is REQUIRED:
-            raise ValueError(f"{name} must not be empty")
+            return "must not be empty"
+    return None

@@ -53,10 +53,10 @@ class QianfanConfigurationError(QianfanError, AirflowFailException):
     """The connection lacks something, or holds a value that cannot be used."""
 
 
-class QianfanValidationError(QianfanError, AirflowFailException):
-    """A request breaks a rule of the official pages; it was not sent.
+class QianfanValidationError(QianfanError, AirflowFailException, ValueError):
+    """A request breaks a rule of the official pages; it was not sent. Or an argument does in a DAG file.
 
-    :param parameters: names of the offending members, as in the service's documentation.
+    :param parameters: names of the offending members, as in the service's documentation, or arguments.
     """
 
     def __init__(

@@ -154,8 +154,9 @@ def test_the_log_says_how_each_stop_ended(row: Row, ground: Ground, at_once: Non
     assert f"Stopped fine-tuning task {training}" in ground.log(row) + ground.airflow.output()
 
 
-def test_stops_are_told_in_the_logs_of_their_tasks(ground: Ground, at_once: None) -> None:
-    assert any("Stopped fine-tuning task" in ground.log(row) for row in MARKED)
+def test_most_stops_are_told_in_the_logs_of_their_tasks(ground: Ground, at_once: None) -> None:
+    told = [row for row in MARKED if "Stopped fine-tuning task" in ground.log(row)]
+    assert len(told) > len(MARKED) / 2
 
 
 def test_twenty_tasks_that_are_cleared_at_once_keep_their_trainings(ground: Ground, at_once: None) -> None:

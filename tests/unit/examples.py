@@ -61,7 +61,9 @@ def example(request_type: type[Any]) -> Any:
     """Make a request of a class."""
     if is_plain(request_type):
         return request_type(**plain_members(request_type))
-    return request_type(**next(members for one, members, _ in BODIES.values() if one is request_type))
+    known = [members for one, members, _ in BODIES.values() if one is request_type]
+    assert known, f"{request_type.__name__} needs an example in BODIES"
+    return request_type(**known[0])
 
 
 def action_of(request: Any) -> str:

@@ -119,7 +119,7 @@ MAY_KNOW = {
     "asset_uris": (),
     "assets": ("triggers", "compat", "asset_uris"),
     "settings": ("compat",),
-    "arguments": ("settings",),
+    "arguments": ("settings", "exceptions"),
     "report": ("exceptions",),
     "links": (),
     "sensors": ("sensors", *SHARED),

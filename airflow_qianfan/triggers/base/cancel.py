@@ -43,8 +43,9 @@ TRIGGERER_ASK_SECONDS = 120.0
 that answers is loaded only then."""
 
 LOG_SECONDS = 5.0
-"""How long a trigger stays once it has said how a stop ended. A triggerer closes the log of a trigger that
-has ended, even where lines are still on their way to it: under load they are late by up to a second."""
+"""How long a trigger stays once it has said what became of its object. A triggerer closes the log of a
+trigger that has ended, even where lines are still on their way to it: under load they are late by up to a
+second."""
 
 REFUSALS = (QianfanOperationFailedError, QianfanRequestError)
 """What the service may answer for an object that has ended. Which is not documented: its state decides."""

@@ -11,7 +11,16 @@ from typing import Any, Literal
 import pytest
 from airflow.sdk import DAG, BaseOperator
 
-from airflow_qianfan.arguments import DeclaresArguments, airflow_option, member, option, templated
+from airflow_qianfan.arguments import (
+    DeclaresArguments,
+    _choices,
+    airflow_option,
+    member,
+    option,
+    templated,
+)
+from airflow_qianfan.compat import AirflowFailException
+from airflow_qianfan.exceptions import QianfanValidationError
 from airflow_qianfan.operators.finetuning import (
     QianfanCreateFineTuningJobOperator,
     QianfanDescribeFineTuningJobsOperator,
@@ -212,7 +221,6 @@ def test_text_within_its_limits_and_templates_are_accepted(name):
         ({"color": None}, "color must be 'green' or 'red', not None"),
         ({"color": "{{ params.color }}"}, "color must be 'green' or 'red'"),
         ({"shape": "flat"}, "shape must be 'round', 'oval' or None, not 'flat'"),
-        ({"shape": ""}, "shape must be 'round', 'oval' or None, not ''"),
         ({"sort": ""}, "sort must not be empty"),
     ],
 )
@@ -223,7 +231,15 @@ def test_value_that_its_type_does_not_allow_is_refused_when_the_dag_is_parsed(ar
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"color": "red"}, {"shape": "oval"}, {"shape": None}, {"shape": "{{ x }}"}, {"sort": "{{ x }}"}],
+    [
+        {"color": "red"},
+        {"shape": "oval"},
+        {"shape": None},
+        {"shape": ""},
+        {"shape": "[[ x ]]"},
+        {"shape": "{{ x }}"},
+        {"sort": "{{ x }}"},
+    ],
     ids=str,
 )
 def test_value_that_its_type_allows_and_a_template_are_accepted(arguments):
@@ -231,14 +247,45 @@ def test_value_that_its_type_allows_and_a_template_are_accepted(arguments):
     assert all(getattr(apple, name) == value for name, value in arguments.items())
 
 
-def test_choices_are_read_from_annotations_that_are_no_text_too():
-    members = {
-        "__annotations__": {"color": Literal["green", "red"]},
-        "color": option("its colour.", default="green"),
-    }
-    pear = type("Pear", (DeclaresArguments, BaseOperator), members)
-    with pytest.raises(ValueError, match="color must be 'green' or 'red', not 'blue'"):
-        pear(task_id="x", color="blue")
+@pytest.mark.parametrize(
+    "annotations",
+    [{}, {"color": str}, {"color": Literal["green", "red"]}, {"color": "Literal[Phase.ACTIVE]"}],
+)
+def test_argument_that_is_stated_anew_keeps_its_choices(annotations):
+    members = {"__annotations__": annotations} if annotations else {}
+    pear = type("Pear", (Apple,), {**members, "color": option("its colour.", default="red")})
+    assert pear(task_id="x", sort="Boskoop").color == "red"
+    with pytest.raises(QianfanValidationError, match="color must be 'green' or 'red', not 'blue'"):
+        pear(task_id="x", sort="Boskoop", color="blue")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "choices"),
+    [
+        ("Literal['a', 'b']", ("a", "b")),
+        ("Literal['a', 'b'] | str", ("a", "b")),
+        ("Literal['a', 'b'] | None", ("a", "b", None)),
+        ("Literal['a', 'b'] | str | None", ("a", "b", None)),
+        ("Literal['a', 'b'] | int", ()),
+        ("Literal['a'] | Literal['b']", ()),
+        ("Literal['a', 1]", ()),
+        ("Literal[Literal['a', 'b'], 'c']", ()),
+        ("Literal[Phase.ACTIVE]", ()),
+        ("str", ()),
+        (Literal["a", "b"], ()),
+        (None, ()),
+    ],
+    ids=str,
+)
+def test_only_what_is_surely_a_choice_is_taken_for_one(annotation, choices):
+    assert _choices(annotation) == choices
+
+
+def test_wrong_value_of_a_mapped_task_is_not_tried_again():
+    with DAG("mapped"):
+        mapped = Apple.partial(task_id="x").expand(sort=["Boskoop", ""])
+    with pytest.raises(AirflowFailException, match="sort must not be empty"):
+        mapped.unmap({"sort": ""})
 
 
 def test_xcom_is_no_text_yet():
