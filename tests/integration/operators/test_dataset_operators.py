@@ -283,7 +283,7 @@ def test_execution_timeout_holds_over_the_deferral(emulator, run_task, deferrabl
     [
         ({"data_format": "", "files": FILES}, "dataFormat"),
         ({"data_format": "Text", "files": "bos:/b/faq.csv"}, "files"),
-        ({"data_format": "Text", "files": FILES, "storage_type": "usrBos"}, "storageType"),
+        ({"data_format": "Text", "files": FILES, "storage_type": "{{ 'usrBos' }}"}, "storageType"),
         ({"data_format": "Text", "files": FILES, "dataset_id": "dg-1"}, "dataset_id"),
     ],
 )
