@@ -138,7 +138,6 @@ def test_training_on_its_way(ui, emulator, service, run_dag):
     assert running["waited"] is not None
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("id_name", sorted(KINDS))
 def test_task_about_an_object_that_does_not_exist_says_so(ui, emulator, run_dag, id_name):
     class ReadOperator(QianfanActionOperator):
