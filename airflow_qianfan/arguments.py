@@ -216,7 +216,7 @@ def _choices(annotation: object) -> tuple[str | None, ...]:
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """Return whether a value is text without a template, which becomes text only when the task runs."""
+    """Return whether a value is text that holds no template: what one makes is known when the task runs."""
     return isinstance(value, str) and "{{" not in value and "{%" not in value
 
 

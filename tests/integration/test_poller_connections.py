@@ -21,6 +21,7 @@ from blockbuster import BlockBuster, BlockBusterFunction, BlockingError
 from airflow_qianfan.api.client import AsyncQianfanClient
 from airflow_qianfan.exceptions import QianfanPollError
 from airflow_qianfan.hooks.qianfan import QianfanHook
+from airflow_qianfan.triggers.base import cancel
 from airflow_qianfan.triggers.base import trigger as trigger_module
 from airflow_qianfan.triggers.base.poller import MAX_CONNECTIONS
 from airflow_qianfan.triggers.base.polling import output_of
@@ -149,6 +150,7 @@ def user_ends_task(monkeypatch):
         return {run_ids[0]: dict.fromkeys(task_ids, "failed")}
 
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(answer))
+    monkeypatch.setattr(cancel, "LOG_SECONDS", 0.0)
 
     def end(trigger: QianfanFineTuningTaskTrigger) -> Awaitable[None]:
         """Do with a trigger what Airflow does then."""

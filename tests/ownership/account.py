@@ -75,6 +75,8 @@ class Account:
         patch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle_async)
         for module in _MODULES:
             patch.setattr(module, "time", VirtualTime(self))
+        # The event loop's time is real, and no log is waited for.
+        patch.setattr(cancel, "LOG_SECONDS", 0.0)
         self.connect(patch)
 
     def connect(self, patch: Any, **members: Any) -> None:
